@@ -1,0 +1,21 @@
+package specs
+
+// Epoll is an epoll(7) instance.
+type Epoll struct {
+	Description `cbor:"1,keyasint,omitempty"`
+	Watches     []Watch `cbor:"2,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*Epoll) RecordType() Type { return TypeEpoll }
+
+// Watch is one registered descriptor of an Epoll.
+type Watch struct {
+	// FD is the number under which the file was registered, File what it led to
+	// then (which may be under another number now, or none).
+	FD   int32 `cbor:"1,keyasint,omitempty"`
+	File ID    `cbor:"2,keyasint,omitempty"`
+	// Events are EPOLL* with flags, Data the user's 64 bits.
+	Events uint32 `cbor:"3,keyasint,omitempty"`
+	Data   uint64 `cbor:"4,keyasint,omitempty"`
+}

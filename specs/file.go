@@ -1,0 +1,120 @@
+package specs
+
+// Description is what every open file description has (struct file): it is
+// embedded in the record of each kind.
+type Description struct {
+	// Flags are the status flags of fcntl(F_GETFL) with the access mode.
+	Flags uint32 `cbor:"1,keyasint,omitempty"`
+	// Position is the file offset in bytes.
+	Position int64 `cbor:"2,keyasint,omitempty"`
+	// OwnerType and Owner are those of F_GETOWN_EX in pids of the container
+	// (OwnerType is the F_OWNER_* value plus one, 0 for no owner), Signal that of
+	// F_GETSIG.
+	OwnerType int32 `cbor:"3,keyasint,omitempty"`
+	Owner     int32 `cbor:"4,keyasint,omitempty"`
+	Signal    int32 `cbor:"5,keyasint,omitempty"`
+	// OwnerUID and OwnerEUID are those of F_GETOWNER_UIDS.
+	OwnerUID  uint32 `cbor:"6,keyasint,omitempty"`
+	OwnerEUID uint32 `cbor:"7,keyasint,omitempty"`
+}
+
+// Base returns the description, for code that handles all kinds alike.
+func (d *Description) Base() *Description { return d }
+
+// File is the record of an open file description of any kind.
+type File interface {
+	Record
+	Base() *Description
+}
+
+// Regular is an open regular file that a path leads to (or a file that is only
+// mapped).
+type Regular struct {
+	Description `cbor:"1,keyasint,omitempty"`
+	// Path is seen from the container's root.
+	Path string `cbor:"2,keyasint,omitempty"`
+	// Ghost is the ID of the deleted file that this leads to, 0 for a living one.
+	Ghost ID `cbor:"3,keyasint,omitempty"`
+	// Size and Mtime (nanoseconds) are those of the file at checkpoint; Mode
+	// its type and permissions.
+	Size  int64  `cbor:"4,keyasint,omitempty"`
+	Mtime int64  `cbor:"5,keyasint,omitempty"`
+	Mode  uint32 `cbor:"6,keyasint,omitempty"`
+	// Locks held through this description are refused at checkpoint so far.
+}
+
+// RecordType implements Record.
+func (*Regular) RecordType() Type { return TypeRegular }
+
+// Ghost is a file without a name: deleted but open or mapped. Its contents are
+// in the image.
+type Ghost struct {
+	// Path is where it was; a temporary name in the same directory is used to
+	// make it again.
+	Path  string   `cbor:"1,keyasint,omitempty"`
+	Mode  uint32   `cbor:"2,keyasint,omitempty"`
+	UID   uint32   `cbor:"3,keyasint,omitempty"`
+	GID   uint32   `cbor:"4,keyasint,omitempty"`
+	Size  int64    `cbor:"5,keyasint,omitempty"`
+	Mtime int64    `cbor:"6,keyasint,omitempty"`
+	Atime int64    `cbor:"7,keyasint,omitempty"`
+	Pages []Extent `cbor:"8,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*Ghost) RecordType() Type { return TypeGhost }
+
+// Directory is an open directory.
+type Directory struct {
+	Description `cbor:"1,keyasint,omitempty"`
+	Path        string `cbor:"2,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*Directory) RecordType() Type { return TypeDirectory }
+
+// Path is a file opened with O_PATH, of any type.
+type Path struct {
+	Description `cbor:"1,keyasint,omitempty"`
+	Path        string `cbor:"2,keyasint,omitempty"`
+	Mode        uint32 `cbor:"3,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*Path) RecordType() Type { return TypePath }
+
+// Device is a character device that needs no state: null, zero, full, random,
+// urandom, tty.
+type Device struct {
+	Description `cbor:"1,keyasint,omitempty"`
+	Path        string `cbor:"2,keyasint,omitempty"`
+	Major       uint32 `cbor:"3,keyasint,omitempty"`
+	Minor       uint32 `cbor:"4,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*Device) RecordType() Type { return TypeDevice }
+
+// ProcFile is an open file of procfs or sysfs; one below /proc/PID belongs to
+// that task.
+type ProcFile struct {
+	Description `cbor:"1,keyasint,omitempty"`
+	Path        string `cbor:"2,keyasint,omitempty"`
+	Dir         bool   `cbor:"3,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*ProcFile) RecordType() Type { return TypeProcFile }
+
+// Stdio is a description that leads out of the container to what the runtime
+// gave its init: it takes the fresh container's own descriptor of that role.
+type Stdio struct {
+	Description `cbor:"1,keyasint,omitempty"`
+	// Role is 0, 1 or 2 (stdin, stdout, stderr).
+	Role int32 `cbor:"2,keyasint,omitempty"`
+	// Was tells what it was, for people: "pipe", "/var/log/x.log"...
+	Was string `cbor:"3,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*Stdio) RecordType() Type { return TypeStdio }

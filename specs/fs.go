@@ -1,0 +1,27 @@
+package specs
+
+// FS is struct fs_struct: working directory, root and umask, shared by tasks
+// cloned with CLONE_FS. Paths are seen from the container's root.
+type FS struct {
+	Cwd   string `cbor:"1,keyasint,omitempty"`
+	Root  string `cbor:"2,keyasint,omitempty"`
+	Umask uint32 `cbor:"3,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*FS) RecordType() Type { return TypeFS }
+
+// FDs is a table of file descriptors, shared by tasks cloned with CLONE_FILES.
+type FDs struct {
+	Entries []FD `cbor:"1,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*FDs) RecordType() Type { return TypeFDs }
+
+// FD is one descriptor: a number that leads to an open file description.
+type FD struct {
+	Number  int32 `cbor:"1,keyasint,omitempty"`
+	File    ID    `cbor:"2,keyasint,omitempty"`
+	CloExec bool  `cbor:"3,keyasint,omitempty"`
+}

@@ -1,0 +1,60 @@
+package specs
+
+// FormatVersion is the major version of the image format. A reader refuses a
+// newer one.
+const FormatVersion = 1
+
+// Header is the first record of an image: what was saved, where and by what.
+// It is the heir of the header of checkpoint-restart v2, which carried the UTS
+// release, version and machine.
+type Header struct {
+	// Tool is the version of the program that wrote the image.
+	Tool string `cbor:"1,keyasint,omitempty"`
+	// Release, Version and Machine are those of uname(2) at checkpoint.
+	Release string `cbor:"2,keyasint,omitempty"`
+	Version string `cbor:"3,keyasint,omitempty"`
+	Machine string `cbor:"4,keyasint,omitempty"`
+	// PageSize is in bytes.
+	PageSize uint32 `cbor:"5,keyasint,omitempty"`
+	// XStateSize is the size in bytes of the extended processor state and
+	// XFeatures its XCR0 mask (Intel SDM vol. 1, 13.3).
+	XStateSize uint32 `cbor:"6,keyasint,omitempty"`
+	XFeatures  uint64 `cbor:"7,keyasint,omitempty"`
+	// CPU lists the processor's feature flags as /proc/cpuinfo names them.
+	CPU []string `cbor:"8,keyasint,omitempty"`
+	// Created is the wall clock at the stop, in nanoseconds since 1970;
+	// Monotonic and Boottime are those clocks at the same moment.
+	Created   int64 `cbor:"9,keyasint,omitempty"`
+	Monotonic int64 `cbor:"10,keyasint,omitempty"`
+	Boottime  int64 `cbor:"11,keyasint,omitempty"`
+	// Engine that held the container ("runc", "pid"...) and its name there.
+	Engine    string `cbor:"12,keyasint,omitempty"`
+	Container string `cbor:"13,keyasint,omitempty"`
+	// Host is true for a tree of the host's own pid namespace (--pid).
+	Host bool `cbor:"14,keyasint,omitempty"`
+	// Rootfs is the container's root directory on the host.
+	Rootfs string `cbor:"15,keyasint,omitempty"`
+	// Root is the ID of the task that all others descend from.
+	Root ID `cbor:"16,keyasint,omitempty"`
+	// Mounts are the mount points of the container that an open file or a
+	// mapping may need, as in its mountinfo.
+	Mounts []Mount `cbor:"17,keyasint,omitempty"`
+	// Bundle is the OCI bundle directory on the host, Terminal whether its
+	// process has one.
+	Bundle   string `cbor:"18,keyasint,omitempty"`
+	Terminal bool   `cbor:"19,keyasint,omitempty"`
+	// BootID is /proc/sys/kernel/random/boot_id: the same boot has the same
+	// monotonic clock.
+	BootID string `cbor:"20,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*Header) RecordType() Type { return TypeHeader }
+
+// Mount is one mount of the container's mount namespace (proc_pid_mountinfo(5)).
+type Mount struct {
+	Point  string `cbor:"1,keyasint,omitempty"`
+	FSType string `cbor:"2,keyasint,omitempty"`
+	Source string `cbor:"3,keyasint,omitempty"`
+	Root   string `cbor:"4,keyasint,omitempty"`
+}

@@ -1,0 +1,10 @@
+package specs
+
+// Signalfd is a signalfd(2).
+type Signalfd struct {
+	Description `cbor:"1,keyasint,omitempty"`
+	Mask        uint64 `cbor:"2,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*Signalfd) RecordType() Type { return TypeSignalfd }

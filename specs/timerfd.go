@@ -1,0 +1,16 @@
+package specs
+
+// Timerfd is a timerfd_create(2) timer; times are in nanoseconds.
+type Timerfd struct {
+	Description `cbor:"1,keyasint,omitempty"`
+	Clock       int32 `cbor:"2,keyasint,omitempty"`
+	// Ticks are expirations that nobody has read.
+	Ticks    uint64 `cbor:"3,keyasint,omitempty"`
+	SetFlags uint32 `cbor:"4,keyasint,omitempty"`
+	// Left is the time to the next expiration, 0 for a disarmed timer.
+	Left     int64 `cbor:"5,keyasint,omitempty"`
+	Interval int64 `cbor:"6,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*Timerfd) RecordType() Type { return TypeTimerfd }

@@ -1,0 +1,18 @@
+package specs
+
+// Tmpfs is one tmpfs mount of the container with its contents.
+type Tmpfs struct {
+	// Point is the mount point seen from the container's root.
+	Point string `cbor:"1,keyasint,omitempty"`
+	// Archive is the name of the file in the image directory that has the
+	// contents, a tar with PAX records.
+	Archive string `cbor:"2,keyasint,omitempty"`
+	// Options are the mount's, for a mount made after the start.
+	Options string `cbor:"3,keyasint,omitempty"`
+	// Bytes is the length of the archive, Entries how many it has.
+	Bytes   int64 `cbor:"4,keyasint,omitempty"`
+	Entries int64 `cbor:"5,keyasint,omitempty"`
+}
+
+// RecordType implements Record.
+func (*Tmpfs) RecordType() Type { return TypeTmpfs }
