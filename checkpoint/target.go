@@ -1,0 +1,39 @@
+package checkpoint
+
+import (
+	"github.com/sirupsen/logrus"
+)
+
+// Target is what is to be checkpointed, as an engine found it. All paths are
+// those of the host.
+type Target struct {
+	// Engine is the name of the engine ("runc", "crun", "pid"...), Container
+	// the container's name or id there, Root the engine's state directory.
+	Engine, Container, Root string
+	// Init is the host pid of the container's init or of the root of a tree.
+	Init int
+	// Host is true for a tree of the host's own pid namespace (--pid): the tree
+	// is Init with all its descendants.
+	Host bool
+	// Cgroups are the directories of the container's cgroups, Freezer that of
+	// the one with a freezer, "" if none.
+	Cgroups []string
+	Freezer string
+	// Rootfs and Bundle are the container's directories.
+	Rootfs, Bundle string
+	// Terminal tells whether the container's process has a console, Paused
+	// whether the container is frozen by its engine.
+	Terminal, Paused bool
+}
+
+// Options say how a checkpoint is taken.
+type Options struct {
+	// Image is the directory to be made.
+	Image string
+	// LeaveRunning lets the tasks go on afterwards instead of killing them.
+	LeaveRunning bool
+	// Tool is the program's version, written into the header.
+	Tool string
+	// Log takes what is of interest; nil for silence.
+	Log *logrus.Entry
+}
