@@ -1,0 +1,58 @@
+package inject
+
+import (
+	"github.com/rethaw/rethaw/internal/ptrace"
+	"golang.org/x/sys/unix"
+)
+
+// Results with which the kernel asks itself to restart a system call
+// (include/linux/errno.h); a program never sees them.
+const (
+	eRestartSys          = 512
+	eRestartNoIntr       = 513
+	eRestartNoHand       = 514
+	eRestartRestartBlock = 516
+)
+
+// syscallLen is the length of the syscall instruction.
+const syscallLen = 2
+
+// noSyscall in Orig_rax tells the kernel that there is nothing to restart.
+const noSyscall = ^uint64(0)
+
+// polls are the waits that return plain EINTR when they are stopped, though no
+// signal is there: the kernel would not restart them (fs/eventpoll.c).
+var polls = map[uint64]bool{unix.SYS_EPOLL_WAIT: true, unix.SYS_EPOLL_PWAIT: true, unix.SYS_EPOLL_PWAIT2: true}
+
+// Interrupted tells whether the thread was stopped inside a system call.
+func Interrupted(r *ptrace.Registers) bool { return int64(r.Orig_rax) >= 0 }
+
+// Reissue turns a stopped epoll_wait, which has returned EINTR, into one that is
+// issued again. Others are left to the kernel, which restarts them by its own
+// rules. It reports whether it changed anything.
+func Reissue(r *ptrace.Registers) bool {
+	if !Interrupted(r) || !polls[r.Orig_rax] || int64(r.Rax) != -int64(unix.EINTR) {
+		return false
+	}
+	r.Rip -= syscallLen
+	r.Rax = r.Orig_rax
+	r.Orig_rax = noSyscall
+	return true
+}
+
+// Restarted returns the registers with which the thread goes on if the kernel
+// has no part in it: an interrupted system call is issued again.
+func Restarted(r ptrace.Registers) ptrace.Registers {
+	if Interrupted(&r) {
+		switch -int64(r.Rax) {
+		case eRestartSys, eRestartNoIntr, eRestartNoHand:
+			r.Rax = r.Orig_rax
+			r.Rip -= syscallLen
+		case eRestartRestartBlock:
+			r.Rax = unix.SYS_RESTART_SYSCALL
+			r.Rip -= syscallLen
+		}
+	}
+	r.Orig_rax = noSyscall
+	return r
+}
