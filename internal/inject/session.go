@@ -41,22 +41,18 @@ type Session struct {
 	stub   stub
 	stubAt uint64
 	// arena is our mapping of the arena, which the task has at base.
-	arena  []byte
-	base   uint64
-	inBlob bool
+	arena []byte
+	base  uint64
 }
 
 // everything is the mask that blocks all signals that can be blocked.
 const everything = ^uint64(0)
 
 // Enter brings the blob into the thread, which stands in a Trap or Group stop.
-// mem is /proc/PID/mem of its process, open for writing. The thread is left as
-// it was if Enter fails.
-func (i *Injector) Enter(t *ptrace.Thread, mem *os.File, place Place) (*Session, error) {
-	home, err := t.Registers()
-	if err != nil {
-		return nil, err
-	}
+// mem is /proc/PID/mem of its process, open for writing; home are the registers
+// with which the thread shall go on. Leave must be called whatever comes of the
+// session; if Enter fails it has done so.
+func (i *Injector) Enter(t *ptrace.Thread, mem *os.File, place Place, home ptrace.Registers) (*Session, error) {
 	mask, err := t.SigMask()
 	if err != nil {
 		return nil, err
@@ -126,7 +122,6 @@ func (s *Session) bootstrap() error {
 	if err := s.thread.SetRegisters(&regs); err != nil {
 		return err
 	}
-	s.inBlob = true
 	return s.thread.Cont(0)
 }
 
@@ -216,10 +211,6 @@ func (s *Session) check(deadline time.Time) error {
 	}
 	return s.thread.Cont(0)
 }
-
-// Home is the state with which the thread goes on after Leave. Changes of it
-// are not seen by a task that outlives us in the blob.
-func (s *Session) Home() *ptrace.Registers { return &s.home }
 
 // Leave takes all back: the thread stands in a Trap or Group stop as before
 // Enter.

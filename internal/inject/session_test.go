@@ -95,7 +95,11 @@ func visit(pid int, calls []Call) error {
 			return err
 		}
 		defer mem.Close()
-		s, err := in.Enter(th, mem, p)
+		home, err := th.Registers()
+		if err != nil {
+			return err
+		}
+		s, err := in.Enter(th, mem, p, home)
 		if err != nil {
 			return err
 		}
