@@ -44,7 +44,11 @@ static void look(struct thread *me)
 	CHECK(prctl(PR_GET_TIMERSLACK) == 60000 + me->index, "thread %d: timer slack %d", me->index, prctl(PR_GET_TIMERSLACK));
 	me->rounds++;
 }
-static void on_exit_of_thread(void *v) { CHECK(v == (void *)(h.nonce + 1000), "destructor value"), __atomic_add_fetch(&destroyed, 1, __ATOMIC_SEQ_CST); }
+static void on_exit_of_thread(void *v)
+{
+	CHECK(v == (void *)(h.nonce + 1000), "destructor value");
+	__atomic_add_fetch(&destroyed, 1, __ATOMIC_SEQ_CST);
+}
 
 static void *worker(void *arg)
 {
