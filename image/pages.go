@@ -1,0 +1,102 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pages is one pages-N.rp that is being written. Each writer of page data has its
+// own: two in one file would wait for each other at the inode's lock.
+type Pages struct {
+	file   *os.File
+	number uint32
+
+	mu   sync.Mutex
+	size int64
+}
+
+// Pages makes a new pages file. It is the writer's to close.
+func (w *Writer) Pages() (*Pages, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.usable(); err != nil {
+		return nil, fmt.Errorf("pages file: %w", err)
+	}
+	number := uint32(len(w.pages) + 1)
+	file, err := w.partial.create(pagesName(number))
+	if err != nil {
+		return nil, fmt.Errorf("pages file: %w%s", err, spaceHint(err))
+	}
+	p := &Pages{file: file, number: number}
+	w.pages = append(w.pages, p)
+	return p, nil
+}
+
+// File is open for reading and writing and may be handed to the tasks, who pwrite
+// their own pages. All must have done so before Commit.
+func (p *Pages) File() *os.File { return p.file }
+
+// Number is N of pages-N.rp, from 1, for Extent.File.
+func (p *Pages) Number() uint32 { return p.number }
+
+// Allocate adds room for bytes, rounded up to whole pages, at the end of the file
+// and returns where it begins, a multiple of the page size. The blocks are taken
+// from the filesystem at once, where it can (fallocate(2)): a full disk shows here
+// and not in the middle of the pages, and writing is faster.
+func (p *Pages) Allocate(bytes int64) (offset int64, err error) {
+	if bytes < 0 || bytes > maxAllocation {
+		return 0, fmt.Errorf("%s: cannot allocate %d bytes", p.file.Name(), bytes)
+	}
+	page := int64(os.Getpagesize())
+	bytes = (bytes + page - 1) / page * page
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if bytes > maxAllocation-p.size {
+		return 0, fmt.Errorf("%s: cannot allocate %d bytes after %d", p.file.Name(), bytes, p.size)
+	}
+	if bytes == 0 {
+		return p.size, nil
+	}
+	if err := p.grow(bytes); err != nil {
+		return 0, fmt.Errorf("%s: allocate %d bytes: %w%s", p.file.Name(), bytes, err, spaceHint(err))
+	}
+	offset, p.size = p.size, p.size+bytes
+	return offset, nil
+}
+
+// maxAllocation keeps sums of sizes within an int64.
+const maxAllocation = 1 << 62
+
+// grow takes blocks, or only moves the end of the file where the filesystem
+// cannot (NFS before 4.2, for one).
+func (p *Pages) grow(bytes int64) error {
+	fd := int(p.file.Fd())
+	err := retry(func() error { return unix.Fallocate(fd, 0, p.size, bytes) })
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return retry(func() error { return unix.Ftruncate(fd, p.size+bytes) })
+	}
+	return err
+}
+
+// allocated is the size of the pages file n. The caller holds w.mu.
+func (w *Writer) allocated(n uint32) (int64, bool) {
+	if n == 0 || int(n) > len(w.pages) {
+		return 0, false
+	}
+	p := w.pages[n-1]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.size, true
+}
+
+// spaceHint tells what to do when the disk is full.
+func spaceHint(err error) string {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return " (free some space or choose a directory on another filesystem)"
+	}
+	return ""
+}

@@ -1,0 +1,104 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// publish gives DIR.partial its name. An older image is exchanged for it in one
+// step and then removed; leftover says why that could not be done. With durable
+// set the parent directory is synced, so that the new name survives a crash
+// before the old image goes.
+func (p *partial) publish(durable bool) (replaced bool, leftover, err error) {
+	old, err := p.target()
+	if err != nil {
+		return false, nil, err
+	}
+	var flags uint
+	if old != nil {
+		defer old.close()
+		// After the exchange the old image bears the name DIR.partial: locked,
+		// it is no prey for the next writer while we remove it.
+		if err := old.lock(); err != nil {
+			return false, nil, err
+		}
+		flags = unix.RENAME_EXCHANGE
+	}
+	if err := p.rename(flags); err != nil {
+		return false, nil, err
+	}
+	p.done = true
+	if durable {
+		if err := p.parent.file.Sync(); err != nil {
+			return old != nil, nil, fmt.Errorf("sync %s: %w (the image is in place but may not survive a crash)", p.parent.path, err)
+		}
+	}
+	if old == nil {
+		return false, nil, nil
+	}
+	return true, p.discard(old), nil
+}
+
+// rename moves DIR.partial to DIR. Without RENAME_EXCHANGE the kernel lets a
+// directory take no other place than a free one or an empty directory's.
+func (p *partial) rename(flags uint) error {
+	rename := func() error {
+		if flags == 0 {
+			return unix.Renameat(p.parent.fd(), p.name(), p.parent.fd(), p.base)
+		}
+		return unix.Renameat2(p.parent.fd(), p.name(), p.parent.fd(), p.base, flags)
+	}
+	err := retry(rename)
+	if err == nil {
+		return nil
+	}
+	path := filepath.Join(p.parent.path, p.base)
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOTDIR) {
+		return fmt.Errorf("%s: %w: it came to be while the image was written: %w", path, ErrOccupied, err)
+	}
+	return &fs.PathError{Op: "rename", Path: path, Err: err}
+}
+
+// discard removes the old image, which the exchange named DIR.partial.
+func (p *partial) discard(old *directory) error {
+	if err := old.empty(); err != nil {
+		return fmt.Errorf("remove the replaced image: %w", err)
+	}
+	return p.unlink()
+}
+
+// unlink removes the empty directory DIR.partial.
+func (p *partial) unlink() error {
+	err := unix.Unlinkat(p.parent.fd(), p.name(), unix.AT_REMOVEDIR)
+	if err != nil {
+		return &fs.PathError{Op: "rmdir", Path: filepath.Join(p.parent.path, p.name()), Err: err}
+	}
+	return nil
+}
+
+// abort removes DIR.partial unless it was published, and closes both directories.
+// A second call does nothing.
+func (p *partial) abort() error {
+	var errs []error
+	if p.file != nil {
+		if !p.done {
+			err := p.empty()
+			if err == nil {
+				err = p.unlink()
+			}
+			errs = append(errs, err)
+		}
+		errs = append(errs, p.close())
+		p.file = nil
+	}
+	if p.parent.file != nil {
+		errs = append(errs, p.parent.close())
+		p.parent.file = nil
+	}
+	p.done = true
+	return errors.Join(errs...)
+}
