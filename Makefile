@@ -1,0 +1,73 @@
+# make help tells what there is. Everything but build, install and help wants root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+export PATH := $(PATH):/usr/local/go/bin
+export CGO_ENABLED := 0
+export GOFLAGS := -buildvcs=false
+
+PREFIX ?= /usr/local
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w
+FUZZTIME ?= 20s
+RUNS ?= 10
+TIMEOUT ?= 25m
+
+.PHONY: help build install demo test vet unit race e2e bench lint fuzz faults deps clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: deps-go ## bin/rethaw, one static binary
+	@mkdir -p bin
+	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/rethaw ./cmd/rethaw
+
+install: build ## into PREFIX/bin (/usr/local/bin)
+	@install -D -m 0755 bin/rethaw $(DESTDIR)$(PREFIX)/bin/rethaw
+	@echo "installed $(DESTDIR)$(PREFIX)/bin/rethaw"
+
+demo: deps-demo build ## a counting container is checkpointed, looked at, restored, and counts on
+	@hack/demo.sh bin/rethaw
+
+test: deps-test vet race e2e ## everything: vet, formatting, unit tests with the race detector, real containers
+
+vet: deps-go ## go vet for amd64 and arm64, gofmt
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'gofmt: run gofmt -w on the files above' >&2; exit 1; }
+	@go vet ./...
+	@GOARCH=arm64 go vet ./...
+
+# The race detector is the only thing here that wants cgo.
+race: deps-test ## unit tests with the race detector
+	@CGO_ENABLED=1 go test -race -timeout $(TIMEOUT) $$(go list ./... | grep -v '/e2e$$')
+
+unit: deps-go ## unit tests alone, quickly
+	@go test $$(go list ./... | grep -v '/e2e$$')
+
+e2e: deps-test ## real programs in real containers
+	@go test -timeout $(TIMEOUT) -parallel 4 ./e2e
+
+bench: deps-test build ## the figures, medians of RUNS, beside plain runc
+	@go run ./e2e/bench -rethaw bin/rethaw -runs $(RUNS)
+
+lint: vet ## vet, and what is installed of staticcheck and shellcheck
+	@if command -v staticcheck >/dev/null; then staticcheck ./...; fi
+	@if command -v shellcheck >/dev/null; then shellcheck hack/*.sh .ci/run; fi
+
+fuzz: deps-go ## every fuzz target for FUZZTIME
+	@hack/fuzz.sh $(FUZZTIME)
+
+faults: deps-test ## rethaw killed at 1000 random moments of a checkpoint
+	@RETHAW_E2E_KILLS=1000 go test -count=1 -timeout $(TIMEOUT) -run 'TestCrash' -v ./e2e
+
+clean: ## what was built
+	@rm -rf bin
+
+.PHONY: deps-go deps-demo deps-test
+deps-go:
+	@hack/deps.sh go
+deps-demo:
+	@hack/deps.sh go demo
+deps-test:
+	@hack/deps.sh go demo test

@@ -1,0 +1,119 @@
+package rig
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// cgroupPrefix begins the names of all cgroups that the rig makes.
+const cgroupPrefix = "rethaw-e2e-"
+
+// Sweep removes the run directories whose process is dead, with the containers,
+// mounts and cgroups that belong to them.
+func Sweep(runtime string) error {
+	runs, err := os.ReadDir(base)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		number, _, ok := strings.Cut(run.Name(), "-")
+		pid, err := strconv.Atoi(number)
+		if !ok || err != nil {
+			continue
+		}
+		if tag, err := owner(pid); err == nil && tag == run.Name() {
+			continue
+		}
+		if err := sweepRun(runtime, filepath.Join(base, run.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepRun takes one run directory away.
+func sweepRun(runtime, dir string) error {
+	states, err := filepath.Glob(filepath.Join(dir, "*", "root", "*"))
+	if err != nil {
+		return err
+	}
+	for _, state := range states {
+		// A state that the runtime cannot delete dies with its cgroup below.
+		_ = exec.Command(runtime, "--root", filepath.Dir(state), "delete", "--force", filepath.Base(state)).Run()
+	}
+	if err := killCgroups(cgroupPrefix + filepath.Base(dir)); err != nil {
+		return err
+	}
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil {
+		return err
+	}
+	slices.Reverse(mounts)
+	for _, mount := range mounts {
+		if err := unix.Unmount(mount.Mountpoint, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+			return &fs.PathError{Op: "unmount", Path: mount.Mountpoint, Err: err}
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+// killCgroups kills every task in the cgroups whose name begins with prefix, in
+// every hierarchy, and removes them.
+func killCgroups(prefix string) error {
+	var dirs []string
+	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+		found, err := filepath.Glob(pattern + prefix + "*")
+		if err != nil {
+			return err
+		}
+		dirs = append(dirs, found...)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		dirs = slices.DeleteFunc(dirs, func(dir string) bool {
+			killCgroup(dir)
+			err := os.Remove(dir)
+			return err == nil || errors.Is(err, fs.ErrNotExist)
+		})
+		if len(dirs) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return &fs.PathError{Op: "remove cgroup", Path: dirs[0], Err: unix.EBUSY}
+		}
+	}
+}
+
+// killCgroup thaws one cgroup and its children and kills what is inside. A task
+// in a frozen v1 cgroup does not die before it is thawed.
+func killCgroup(dir string) {
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return nil
+		}
+		_ = os.WriteFile(filepath.Join(path, "freezer.state"), []byte("THAWED"), 0)
+		_ = os.WriteFile(filepath.Join(path, "cgroup.freeze"), []byte("0"), 0)
+		procs, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+		if err != nil {
+			return nil
+		}
+		for _, field := range strings.Fields(string(procs)) {
+			if pid, err := strconv.Atoi(field); err == nil && pid > 1 && pid != os.Getpid() {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+		if path != dir {
+			_ = os.Remove(path)
+		}
+		return nil
+	})
+}

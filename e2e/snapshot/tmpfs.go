@@ -1,0 +1,117 @@
+package snapshot
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// tmpfs looks at every file on the container's tmpfs mounts: those that a restore
+// has to fill.
+func (l *look) tmpfs() (map[string]Facts, error) {
+	dir := fmt.Sprintf("/proc/%d", l.init)
+	mounts, err := l.mountLines(dir)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]Facts{}
+	for _, mount := range mounts {
+		// The runtime covers some directories of /proc with empty ones.
+		if mount.kind != "tmpfs" || strings.HasPrefix(mount.point, "/proc/") || strings.HasPrefix(mount.point, "/sys/") {
+			continue
+		}
+		if err := l.walk(all, dir+"/root", mount.point); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// walk takes one mount, without those on top of it.
+func (l *look) walk(all map[string]Facts, root, point string) error {
+	var top unix.Stat_t
+	if err := unix.Lstat(root+point, &top); err != nil {
+		return &fs.PathError{Op: "stat", Path: point, Err: err}
+	}
+	return filepath.WalkDir(root+point, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		}
+		var stat unix.Stat_t
+		if err := unix.Lstat(path, &stat); err != nil {
+			return nil // removed meanwhile: the next look tells
+		}
+		if stat.Dev != top.Dev {
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		facts, err := l.tmpfsFile(path, point, &stat)
+		all[strings.TrimPrefix(path, root)] = facts
+		return err
+	})
+}
+
+func (l *look) tmpfsFile(path, point string, stat *unix.Stat_t) (Facts, error) {
+	facts := Facts{
+		"mode":  fmt.Sprintf("%o", stat.Mode),
+		"owner": fmt.Sprintf("%d:%d", stat.Uid, stat.Gid),
+		"inode": l.same("inode", fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)),
+	}
+	if point != "/dev" { // whose nodes the runtime makes anew
+		l.put(facts, "tmpfs", "modified", fmt.Sprintf("%d.%09d", stat.Mtim.Sec, stat.Mtim.Nsec))
+	}
+	switch stat.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		digest, err := contents(path)
+		if err != nil {
+			return facts, err
+		}
+		facts["content"] = digest
+		facts["links"] = fmt.Sprint(stat.Nlink)
+	case unix.S_IFLNK:
+		facts["content"], _ = os.Readlink(path)
+	case unix.S_IFCHR, unix.S_IFBLK:
+		facts["content"] = fmt.Sprintf("device %d:%d", unix.Major(stat.Rdev), unix.Minor(stat.Rdev))
+	}
+	xattrs(facts, path)
+	return facts, nil
+}
+
+// contents is the size and the digest of a file.
+func contents(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, file)
+	return fmt.Sprintf("%d bytes %s", n, hex.EncodeToString(sum.Sum(nil)[:8])), err
+}
+
+func xattrs(facts Facts, path string) {
+	names := make([]byte, 4096)
+	n, err := unix.Llistxattr(path, names)
+	if err != nil {
+		return
+	}
+	for name := range strings.SplitSeq(strings.TrimRight(string(names[:n]), "\x00"), "\x00") {
+		value := make([]byte, 65536)
+		if n, err := unix.Lgetxattr(path, name, value); err == nil && name != "" {
+			facts["xattr "+name] = hex.EncodeToString(value[:n])
+		}
+	}
+}

@@ -1,0 +1,80 @@
+#!/bin/bash
+# Installs, on a Debian machine, the packages of the named sets that are missing:
+#   go    the Go toolchain, unless one is in PATH or /usr/local/go
+#   demo  a runtime and a small system for a container
+#   test  the compilers and the real programs of the end-to-end tests
+# It is quiet unless it has to install something, and starts no service.
+set -euo pipefail
+export PATH="$PATH:/usr/local/go/bin"
+
+missing=()
+
+# need COMMAND-OR-FILE PACKAGE...: the package is installed where the former is missing.
+need() {
+	local what=$1
+	shift
+	if [[ $what == /* ]]; then
+		compgen -G "$what" >/dev/null || missing+=("$@")
+	else
+		PATH="$PATH:/usr/sbin:/sbin" command -v "$what" >/dev/null || missing+=("$@")
+	fi
+}
+
+for set in "$@"; do
+	case $set in
+	go)
+		need go golang
+		;;
+	demo)
+		need runc runc
+		need /bin/busybox busybox-static
+		;;
+	test)
+		need gcc gcc
+		need '/usr/include/*/sys/types.h' libc6-dev
+		need redis-server redis-server
+		need redis-cli redis-tools
+		need nginx nginx-light
+		need '/usr/lib/postgresql/*/bin/postgres' postgresql
+		need /usr/bin/python3 python3-minimal
+		need '/usr/lib/python3*/asyncio/__init__.py' python3
+		need node nodejs
+		need javac openjdk-17-jdk-headless
+		;;
+	*)
+		echo "deps.sh: no set called $set" >&2
+		exit 2
+		;;
+	esac
+done
+
+((${#missing[@]})) || exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "please install: ${missing[*]}" >&2
+	exit 1
+fi
+if ((EUID != 0)); then
+	echo "these packages are missing, and only root may install them: ${missing[*]}" >&2
+	exit 1
+fi
+
+# Servers come with a service each, which a test machine does not want running:
+# where nobody has said otherwise, it is forbidden for as long as we install.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+	trap 'rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 0755 "$policy"
+fi
+
+log=$(mktemp)
+echo "installing: ${missing[*]}" >&2
+export DEBIAN_FRONTEND=noninteractive
+if ! { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+	cat "$log" >&2
+	echo "could not install: ${missing[*]}" >&2
+	rm -f "$log"
+	exit 1
+fi
+rm -f "$log"

@@ -1,0 +1,11 @@
+#!/bin/bash
+# Runs every fuzz target of the repository, one after the other, for the given time each.
+set -euo pipefail
+time=${1:-20s}
+for package in $(go list ./...); do
+	while read -r target; do
+		[[ $target == Fuzz* ]] || continue
+		echo "== $package $target"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package"
+	done < <(go test -list '^Fuzz' "$package")
+done
