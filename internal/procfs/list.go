@@ -44,3 +44,36 @@ func list(pid int, name string) ([]int, error) {
 	slices.Sort(numbers)
 	return numbers, nil
 }
+
+// childrenTries bounds how often Children begins again.
+const childrenTries = 16
+
+// Children lists the children of a process, sorted: those of all its threads, for
+// each thread keeps the list of what it forked itself. It is exact only while
+// they are all stopped.
+func Children(pid int) (all []int, err error) {
+	// A thread that ends gives its children to another one, which may have been
+	// read before: then all are asked again.
+	for range childrenTries {
+		var tids []int
+		if tids, err = ListTasks(pid); err != nil {
+			return nil, err
+		}
+		all = all[:0]
+		for _, tid := range tids {
+			var pids []int
+			if pids, err = ReadChildren(pid, tid); err != nil {
+				break
+			}
+			all = append(all, pids...)
+		}
+		if err == nil {
+			slices.Sort(all)
+			return all, nil
+		}
+		if !Gone(err) {
+			break
+		}
+	}
+	return nil, err
+}

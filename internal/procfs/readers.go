@@ -45,3 +45,22 @@ func ReadTimers(pid int) ([]Timer, error) { return read(pid, "timers", ParseTime
 func ReadSyscall(pid, tid int) (Syscall, error) {
 	return read(pid, task(tid, "syscall"), ParseSyscall)
 }
+
+// ReadSched reads /proc/PID/task/TID/sched. The file is there only on kernels
+// with CONFIG_SCHED_DEBUG or since Linux 6.15.
+func ReadSched(pid, tid int) (Sched, error) { return read(pid, task(tid, "sched"), ParseSched) }
+
+// ReadChildren reads /proc/PID/task/TID/children.
+func ReadChildren(pid, tid int) ([]int, error) {
+	return read(pid, task(tid, "children"), ParseChildren)
+}
+
+// ReadCgroup reads /proc/PID/cgroup.
+func ReadCgroup(pid int) ([]Cgroup, error) { return read(pid, "cgroup", ParseCgroup) }
+
+// ReadAuxv reads /proc/PID/auxv; ReadFile gives its bytes.
+func ReadAuxv(pid int) ([]AuxEntry, error) { return read(pid, "auxv", ParseAuxv) }
+
+// ReadNetUnix reads /proc/PID/net/unix: the sockets of the task's network
+// namespace.
+func ReadNetUnix(pid int) ([]UnixSocket, error) { return read(pid, "net/unix", ParseNetUnix) }
