@@ -1,0 +1,41 @@
+package kernel
+
+// probes is the one table of features, in the order of a checkpoint and a restore.
+func probes() []probe {
+	return []probe{
+		{Feature{"freezer v1", "2.6.28", "stops a container's tasks at once", "tasks are stopped one by one"}, tryFreezerV1},
+		{Feature{"cgroup.freeze", "5.2", "stops a container's tasks at once on cgroup v2", "tasks are stopped one by one"}, tryFreezerV2},
+		{Feature{"cgroup.kill", "5.14", "kills a container's tasks at once", "tasks are killed one by one"}, tryCgroupKill},
+		{Feature{"pidfd_open", "5.3", "holds tasks against reuse of their pids", "nothing can be saved"}, tryPidfdOpen},
+		{Feature{"pidfd_getfd", "5.6", "takes descriptors out of tasks", "nothing can be saved"}, tryPidfdGetfd},
+		{Feature{"PIDFD_GET_INFO", "6.13", "tells ids and exit status of a task in one call", "/proc is read"}, tryPidfdInfo},
+		{Feature{"kcmp", "3.5", "tells which descriptors share an open file", "nothing can be saved"}, tryKcmp},
+		{Feature{"KCMP_EPOLL_TFD", "4.13", "tells which file an epoll instance watches", "epoll instances are refused"}, tryKcmpEpoll},
+		{Feature{"map_files", "3.3", "shares memory with tasks, opens what is mapped", "nothing can be saved"}, tryMapFiles},
+		{Feature{"futex_waitv", "5.16", "injected code notices the end of rethaw and cleans up", "nothing can be saved: a crash of rethaw would harm tasks"}, tryFutexWaitv},
+		{Feature{"PTRACE_GET_RSEQ_CONFIGURATION", "5.13", "saves registrations of restartable sequences", "programs of glibc 2.35 and newer cannot be saved"}, tryRseqConfiguration},
+		{Feature{"PTRACE_SECCOMP_GET_FILTER", "4.4", "saves filters that programs installed", "programs with filters of their own are refused"}, trySeccompGetFilter},
+		{Feature{"PTRACE_O_SUSPEND_SECCOMP", "4.3", "works inside tasks with a seccomp filter", "tasks with a filter that forbids the calls fail"}, trySuspendSeccomp},
+		{Feature{"PTRACE_PEEKSIGINFO", "3.10", "saves pending signals without taking them", "nothing can be saved"}, tryPeekSiginfo},
+		{Feature{"PTRACE_SET_SYSCALL_INFO", "6.16", "not needed so far", "nothing is lost"}, trySetSyscallInfo},
+		{Feature{"PAGEMAP_SCAN", "6.7", "finds populated pages without reading the page map", "the page map is read entry by entry"}, tryPagemapScan},
+		{Feature{"PROCMAP_QUERY", "6.11", "describes single mappings fast", "/proc/PID/maps is read"}, tryProcmapQuery},
+		{Feature{"UFFD_FEATURE_WP_ASYNC", "6.7", "tells the pages written since an earlier checkpoint", "every checkpoint writes all pages"}, tryUffdWPAsync},
+		{Feature{"UFFDIO_MOVE", "6.8", "fills memory with huge pages at restore", "pages are copied"}, tryUffdMove},
+		{Feature{"soft-dirty", "3.11", "tells pages written since an earlier checkpoint where WP_ASYNC is missing", "WP_ASYNC is used, or all pages are written"}, trySoftDirty},
+		{Feature{"MADV_GUARD_INSTALL", "6.13", "saves lightweight guard pages", "no program can have any"}, tryGuardInstall},
+		{Feature{"PR_SET_VMA_ANON_NAME", "5.17", "names anonymous memory as it was", "no program can have named any"}, tryAnonName},
+		{Feature{"PR_SET_MM_MAP", "3.18", "sets brk, arguments and environment at restore", "nothing can be restored"}, trySetMMMap},
+		{Feature{"mseal", "6.10", "not used: sealed mappings are refused by name", "no program can have any"}, tryMseal},
+		{Feature{"memfd_secret", "5.14", "not used: secret memory is refused by name", "no program can have any"}, tryMemfdSecret},
+		{Feature{"unix_diag", "3.3", "finds peers and queues of unix sockets", "unix sockets are refused"}, tryUnixDiag},
+		{Feature{"inet_diag", "2.6.14", "tells state and queues of TCP and UDP sockets", "connections are refused"}, tryInetDiag},
+		{Feature{"TCP_REPAIR", "3.5", "saves TCP connections", "connections are refused"}, tryTCPRepair},
+		{Feature{"clone3 set_tid", "5.5", "gives restored tasks their pids", "pids are placed through ns_last_pid"}, tryCloneSetTID},
+		{Feature{"ns_last_pid", "3.3", "gives restored tasks their pids", "nothing can be restored but by set_tid"}, tryLastPid},
+		{Feature{"*_next_id", "3.9", "gives restored SysV objects their ids", "containers with SysV objects cannot be restored"}, tryNextID},
+		{Feature{"PR_TIMER_CREATE_RESTORE_IDS", "6.15", "gives POSIX timers their ids at once", "timers are made and removed until the id comes"}, tryTimerRestoreIDs},
+		{Feature{"time namespace", "5.6", "lets clocks go on from where they were", "monotonic clocks jump when the host was booted since"}, tryTimeNamespace},
+		{Feature{"open_tree", "5.2", "makes mounts inside the container at restore", "mounts made after the start cannot be restored"}, tryOpenTree},
+	}
+}
