@@ -114,7 +114,7 @@ func (w *Writer) commit(ctx context.Context) (Stats, error) {
 	if err := w.finish(ctx, list); err != nil {
 		return Stats{}, err
 	}
-	stats := w.stats(list)
+	stats := newStats(len(w.entries)+1, w.size, list.Files)
 	if w.durable {
 		if err := set.sync(w.records, w.partial.file); err != nil {
 			return Stats{}, err
@@ -155,10 +155,10 @@ func (w *Writer) finish(ctx context.Context, list *specs.Members) error {
 	return w.append(appendRecord(nil, specs.TypeDigest, 0, end.append(nil)))
 }
 
-// stats counts what the image has.
-func (w *Writer) stats(list *specs.Members) Stats {
-	stats := Stats{Records: len(w.entries) + 1, RecordBytes: w.size, Files: len(list.Files) + 1}
-	for _, file := range list.Files {
+// newStats counts what an image has.
+func newStats(records int, size int64, members []specs.Member) Stats {
+	stats := Stats{Records: records, RecordBytes: size, Files: len(members) + 1}
+	for _, file := range members {
 		if _, ok := pagesNumber(file.Name); ok {
 			stats.PageBytes += file.Size
 		} else {

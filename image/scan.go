@@ -42,7 +42,7 @@ func scan(file io.ReaderAt, size int64, path string) (*scanner, error) {
 	}
 	s := &scanner{
 		path: path, file: file, size: size, payloads: payloads, hash: sha256.New(),
-		source: bufio.NewReaderSize(io.NewSectionReader(file, 0, size), 256<<10),
+		source: bufio.NewReaderSize(io.NewSectionReader(file, 0, size), int(min(size, 256<<10))),
 	}
 	if err := s.prologue(); err != nil {
 		return nil, err
