@@ -36,7 +36,8 @@ type FDInfo struct {
 	Timerfd *Timerfd
 
 	// Inotify and Fanotify are the lines of inotify(7) and fanotify(7) as they
-	// stand, one per watch or mark (and one for the group of fanotify).
+	// stand, one per watch or mark (and one for the group of fanotify);
+	// ParseInotify reads the former.
 	Inotify  []string
 	Fanotify []string
 
