@@ -46,28 +46,24 @@ func newPartial(dir string) (*partial, error) {
 }
 
 // begin fills in the directory. Whatever of it has been made when it fails is
-// removed by abort.
+// removed by abort. What stands at DIR is looked at under the lock, which every
+// writer that changes it holds.
 func (p *partial) begin() error {
-	old, err := p.target()
-	if err != nil {
-		return err
-	}
-	if old != nil {
-		defer old.close()
-		if _, err := load(old, false); err != nil {
-			return fmt.Errorf("%w: %w (choose another directory or remove it)", ErrOccupied, err)
-		}
-	}
 	if err := p.take(); err != nil {
 		return err
 	}
 	if err := p.file.Chmod(0o700); err != nil {
 		return err
 	}
-	if old != nil {
-		return p.probeExchange()
+	old, err := p.target()
+	if old == nil || err != nil {
+		return err
 	}
-	return nil
+	defer old.close()
+	if _, err := load(old, false); err != nil {
+		return fmt.Errorf("%w: %w (choose another directory or remove it)", ErrOccupied, err)
+	}
+	return p.probeExchange()
 }
 
 // name is that of DIR.partial in its parent.

@@ -51,6 +51,27 @@ func Open(dir string) (*Reader, error) {
 	if strings.HasSuffix(path, specs.PartialSuffix) {
 		return nil, bad(ErrNotImage, path, "a name in %s is that of an unfinished image", specs.PartialSuffix)
 	}
+	for {
+		d, err := openDirectory(path)
+		if err != nil {
+			return nil, err
+		}
+		contents, err := load(d, true)
+		if err == nil {
+			return &Reader{dir: d, contents: contents, pages: make(map[uint32]*os.File)}, nil
+		}
+		replaced := !d.at(path)
+		d.close()
+		// A new image that took its place while we read explains what was
+		// missing.
+		if !replaced {
+			return nil, err
+		}
+	}
+}
+
+// openDirectory opens the directory of an image.
+func openDirectory(path string) (*directory, error) {
 	file, err := os.OpenFile(path, unix.O_DIRECTORY, 0)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil, &Error{Kind: ErrNotImage, Path: path, Record: -1, Offset: -1, Err: errors.Unwrap(err)}
@@ -58,13 +79,17 @@ func Open(dir string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{file: file, path: path}
-	contents, err := load(d, true)
+	return &directory{file: file, path: path}, nil
+}
+
+// at tells whether path leads to d.
+func (d *directory) at(path string) bool {
+	byFD, err := d.file.Stat()
 	if err != nil {
-		d.close()
-		return nil, err
+		return false
 	}
-	return &Reader{dir: d, contents: contents, pages: make(map[uint32]*os.File)}, nil
+	byName, err := os.Stat(path)
+	return err == nil && os.SameFile(byFD, byName)
 }
 
 // load reads image.rt of d. With present set the files that it lists must be
