@@ -24,6 +24,12 @@ type Target struct {
 	// Terminal tells whether the container's process has a console, Paused
 	// whether the container is frozen by its engine.
 	Terminal, Paused bool
+	// Stdio are the descriptors 0, 1 and 2 that the runtime gave to init, as
+	// readlink of /proc/PID/fd shows them ("pipe:[123]", "/dev/null"); empty if
+	// the engine does not know.
+	Stdio []string
+	// SeccompFilters is how many filters the runtime installs into init.
+	SeccompFilters int
 }
 
 // Options say how a checkpoint is taken.

@@ -1,0 +1,114 @@
+package checkpoint
+
+import (
+	"context"
+	"os"
+
+	"github.com/rethaw/rethaw/internal/procfs"
+)
+
+// Check is the preflight: it finds what of the target could not be saved, while
+// its tasks run. Each problem is an *Unsupported. What changes while it looks is
+// passed over; Run looks again when everything stands still.
+func Check(ctx context.Context, t Target, o Options) ([]error, error) {
+	d := newDump(&t, &o)
+	defer d.close()
+	pids, err := t.listPids()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.enterRoot(); err != nil {
+		return nil, err
+	}
+	d.initFiles()
+	var problems []error
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		p := &process{pid: pid}
+		err := p.read()
+		if err == nil && !p.zombie {
+			err = p.open()
+		}
+		if err != nil {
+			if gone(err) || os.IsNotExist(err) {
+				continue
+			}
+			return nil, err
+		}
+		d.procs = append(d.procs, p)
+	}
+	d.link()
+	for _, p := range d.live() {
+		problems = append(problems, d.checkProcess(p)...)
+	}
+	d.findRoles()
+	for _, f := range d.files.all {
+		if err := d.checkFile(f); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return problems, nil
+}
+
+// checkProcess looks at a process and adds its descriptors to the files.
+func (d *dump) checkProcess(p *process) []error {
+	var problems []error
+	if p.status.TracerPid != 0 {
+		problems = append(problems, p.unsupported("task", "is being traced", "end the debugger first"))
+	}
+	if len(p.status.NSpid) > 0 && d.depth() > 0 && len(p.status.NSpid) > d.depth() {
+		problems = append(problems, p.unsupported("task", "is in a pid namespace of its own inside the container", "checkpoint the inner container by itself"))
+	}
+	fds, err := procfs.ListFDs(p.pid)
+	if err != nil {
+		return problems
+	}
+	for _, fd := range fds {
+		if f, err := d.look(p, fd); err == nil {
+			d.files.find(f)
+		}
+	}
+	areas, err := procfs.ReadMaps(p.pid)
+	if err != nil {
+		return problems
+	}
+	for i := range areas {
+		if err := d.checkArea(p, &areas[i]); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return problems
+}
+
+// depth is how deep the pid namespace of the tree is nested.
+func (d *dump) depth() int {
+	for _, p := range d.procs {
+		if p.pid == d.target.Init {
+			return len(p.status.NSpid)
+		}
+	}
+	return 0
+}
+
+// checkFile asks the handler of a file's kind.
+func (d *dump) checkFile(f *openFile) error {
+	kind := kindOf(f)
+	if kind == nil {
+		return f.unsupported("is of a kind that is not known", "close it before the checkpoint")
+	}
+	if kind.refuse == nil {
+		return nil
+	}
+	return kind.refuse(d, f)
+}
+
+// checkArea looks at one mapping.
+func (d *dump) checkArea(p *process, v *procfs.VMA) error {
+	_, known := special[v.Path]
+	if v.Inode == 0 && v.Path != "" && !known && v.AnonName == "" {
+		return p.unsupported(areaName(v), "is a special mapping that is not known", "unmap it before the checkpoint")
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package checkpoint
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// chunk is how many bytes are moved at a time, and the longest extent: each has
+// its own sum.
+const chunk = 1 << 20
+
+const pageSize = 4096
+
+// dataWriter puts bytes into pages files: one writer, one file.
+type dataWriter struct {
+	out *image.Writer
+	mu  sync.Mutex
+	one *pagesWriter
+}
+
+// pagesWriter appends to one pages file.
+type pagesWriter struct {
+	pages *image.Pages
+	buf   []byte
+}
+
+func newPagesWriter(out *image.Writer) (*pagesWriter, error) {
+	p, err := out.Pages()
+	if err != nil {
+		return nil, err
+	}
+	// Memory of its own: the garbage collector need not look at it.
+	buf, err := unix.Mmap(-1, 0, chunk, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return nil, err
+	}
+	return &pagesWriter{pages: p, buf: buf}, nil
+}
+
+func (w *pagesWriter) close() {
+	if w.buf != nil {
+		_ = unix.Munmap(w.buf)
+		w.buf = nil
+	}
+}
+
+// append writes b, whole pages, and describes it as the extent that starts at
+// start. Pages of zeros are left out: what is not there reads as zeros.
+func (w *pagesWriter) append(start uint64, b []byte, stats *pageCounts) ([]specs.Extent, error) {
+	var extents []specs.Extent
+	for len(b) > 0 {
+		n := zeroPages(b)
+		stats.zero += int64(n)
+		b, start = b[n*pageSize:], start+uint64(n)*pageSize
+		n = dataPages(b)
+		if n == 0 {
+			continue
+		}
+		run := b[:n*pageSize]
+		off, err := w.pages.Allocate(int64(len(run)))
+		if err != nil {
+			return nil, err
+		}
+		if _, err := w.pages.File().WriteAt(run, off); err != nil {
+			return nil, err
+		}
+		stats.written += int64(n)
+		extents = append(extents, specs.Extent{
+			Start: start, Count: uint64(n), File: w.pages.Number(), Offset: uint64(off), Sum: image.Sum(run),
+		})
+		b, start = b[len(run):], start+uint64(len(run))
+	}
+	return extents, nil
+}
+
+// pageCounts counts pages by what became of them.
+type pageCounts struct{ scanned, written, zero, shared int64 }
+
+// file saves the data of a file, without its holes. The last page is filled up
+// with zeros; offsets stand for addresses.
+func (w *dataWriter) file(f *os.File, size int64) ([]specs.Extent, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if size == 0 {
+		return nil, nil
+	}
+	if w.one == nil {
+		var err error
+		if w.one, err = newPagesWriter(w.out); err != nil {
+			return nil, err
+		}
+	}
+	var all []specs.Extent
+	var counts pageCounts
+	for at := int64(0); at < size; {
+		data, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		hole, err := unix.Seek(int(f.Fd()), data, unix.SEEK_HOLE)
+		if err != nil {
+			return nil, err
+		}
+		for at = data &^ (pageSize - 1); at < min(hole, size); {
+			n, err := f.ReadAt(w.one.buf[:min(chunk, hole-at)], at)
+			if err != nil && !errors.Is(err, io.EOF) {
+				return nil, err
+			}
+			if n == 0 {
+				return all, nil
+			}
+			full := (n + pageSize - 1) &^ (pageSize - 1)
+			clear(w.one.buf[n:full])
+			extents, err := w.one.append(uint64(at), w.one.buf[:full], &counts)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, extents...)
+			at += int64(full)
+		}
+	}
+	return all, nil
+}
+
+func (w *dataWriter) close() {
+	if w != nil && w.one != nil {
+		w.one.close()
+	}
+}

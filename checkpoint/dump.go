@@ -1,0 +1,70 @@
+package checkpoint
+
+import (
+	"os"
+	"sync"
+
+	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/specs"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+)
+
+// dump is one checkpoint under way.
+type dump struct {
+	target *Target
+	opts   *Options
+	log    *logrus.Entry
+	out    *image.Writer
+	frozen frozen
+	procs  []*process
+	stats  Stats
+	// stopped is CLOCK_MONOTONIC at the stop in nanoseconds.
+	stopped int64
+	// root is the root directory of the tree's first task, mounts the ids of the
+	// mounts that are inside.
+	root   *os.File
+	mounts mounts
+	files  files
+	shared sharedObjects
+	data   *dataWriter
+
+	mu     sync.Mutex
+	lastID specs.ID
+}
+
+// newID numbers an object.
+func (d *dump) newID() specs.ID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lastID++
+	return d.lastID
+}
+
+// live are the processes that are not zombies.
+func (d *dump) live() []*process {
+	var live []*process
+	for _, p := range d.procs {
+		if !p.zombie {
+			live = append(live, p)
+		}
+	}
+	return live
+}
+
+// monotonic reads CLOCK_MONOTONIC in nanoseconds.
+func monotonic() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return ts.Nano()
+}
+
+func (d *dump) close() {
+	for _, p := range d.procs {
+		p.close()
+	}
+	d.files.close()
+	if d.root != nil {
+		d.root.Close()
+	}
+}

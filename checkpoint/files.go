@@ -1,0 +1,223 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sort"
+
+	"github.com/rethaw/rethaw/internal/procfs"
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// openFile is one open file description of the tree, under the descriptor by
+// which it was first seen.
+type openFile struct {
+	d    *dump
+	id   specs.ID
+	proc *process
+	fd   int
+	// link is what /proc/PID/fd/FD leads to, stat what it is, info its fdinfo.
+	link string
+	stat unix.Stat_t
+	info procfs.FDInfo
+	// own is our duplicate of the descriptor, made when first asked for.
+	own *os.File
+	// role is 0, 1 or 2 for what the runtime gave, -1 for others.
+	role int
+	// record is what was saved.
+	record specs.File
+}
+
+// files are all open file descriptions, found by what can be seen of them.
+type files struct {
+	all []*openFile
+	// buckets have those that look alike, in the order that kcmp(2) gives.
+	buckets map[fileKey][]*openFile
+	// inodes are files that are mapped or executed, ghosts those that were
+	// deleted.
+	inodes, ghosts map[inodeKey]specs.ID
+	byID           map[specs.ID]*openFile
+}
+
+// fileKey is what two descriptors of one description have in common and is
+// cheap to read.
+type fileKey struct {
+	dev, ino uint64
+	link     string
+}
+
+func (fs *files) close() {
+	for _, f := range fs.all {
+		if f.own != nil {
+			f.own.Close()
+		}
+	}
+}
+
+// name is how messages call the file.
+func (f *openFile) name() string { return fmt.Sprintf("fd %d (%s)", f.fd, f.link) }
+
+// unsupported makes an error about the file.
+func (f *openFile) unsupported(reason, remedy string) error {
+	return f.proc.unsupported(f.name(), reason, remedy)
+}
+
+// path is the descriptor's magic link.
+func (f *openFile) path() string { return f.proc.path("fd/%d", f.fd) }
+
+// dup gives a descriptor of ours for the same description.
+func (f *openFile) dup() (*os.File, error) {
+	if f.own != nil {
+		return f.own, nil
+	}
+	fd, err := unix.PidfdGetfd(int(f.proc.pidfd.Fd()), f.fd, 0)
+	if err != nil {
+		return nil, &Error{"duplicate " + f.name(), f.proc.nspid, err}
+	}
+	f.own = os.NewFile(uintptr(fd), f.link)
+	return f.own, nil
+}
+
+// look reads what can be seen of a descriptor from outside.
+func (d *dump) look(p *process, fd int) (*openFile, error) {
+	f := &openFile{d: d, proc: p, fd: fd, role: -1}
+	var err error
+	if f.link, err = procfs.Readlink(p.pid, fmt.Sprintf("fd/%d", fd)); err != nil {
+		return nil, err
+	}
+	if err = unix.Stat(f.path(), &f.stat); err != nil {
+		return nil, &Error{"stat " + f.name(), p.nspid, err}
+	}
+	if f.info, err = procfs.ReadFDInfo(p.pid, fd); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// find gives the description that f's descriptor leads to: an earlier one if
+// there is one, else f itself, which is added.
+func (fs *files) find(f *openFile) *openFile {
+	key := fileKey{f.stat.Dev, f.stat.Ino, f.link}
+	bucket := fs.buckets[key]
+	i := sort.Search(len(bucket), func(i int) bool { return fs.compare(bucket[i], f) >= 0 })
+	if i < len(bucket) && fs.compare(bucket[i], f) == 0 {
+		return bucket[i]
+	}
+	f.id = f.d.newID()
+	bucket = append(bucket, nil)
+	copy(bucket[i+1:], bucket[i:])
+	bucket[i] = f
+	fs.buckets[key] = bucket
+	fs.all = append(fs.all, f)
+	fs.byID[f.id] = f
+	return f
+}
+
+// compare orders descriptions as kcmp(2) does.
+func (fs *files) compare(a, b *openFile) int {
+	switch kcmp(a.proc.pid, b.proc.pid, kcmpFile, uintptr(a.fd), uintptr(b.fd)) {
+	case 0:
+		return 0
+	case 1:
+		return -1
+	}
+	return 1
+}
+
+func (d *dump) initFiles() {
+	d.files.buckets = map[fileKey][]*openFile{}
+	d.files.inodes = map[inodeKey]specs.ID{}
+	d.files.ghosts = map[inodeKey]specs.ID{}
+	d.files.byID = map[specs.ID]*openFile{}
+}
+
+// saveFiles writes every table of descriptors and every description once.
+func (d *dump) saveFiles() error {
+	d.initFiles()
+	for _, p := range d.live() {
+		if id := sharer(d, p, kcmpFiles, func(o *process) specs.ID { return o.fds }); id != 0 {
+			p.fds = id
+			continue
+		}
+		if err := d.saveTable(p); err != nil {
+			return err
+		}
+	}
+	d.findRoles()
+	// Savers may come across descriptions that no descriptor shows (in flight
+	// in a socket's queue), which are appended while we go.
+	for i := 0; i < len(d.files.all); i++ {
+		if err := d.saveFile(d.files.all[i]); err != nil {
+			return err
+		}
+	}
+	return d.putFiles()
+}
+
+// saveTable writes one table and numbers what it leads to.
+func (d *dump) saveTable(p *process) error {
+	fds, err := procfs.ListFDs(p.pid)
+	if err != nil {
+		return err
+	}
+	table := &specs.FDs{}
+	for _, fd := range fds {
+		f, err := d.look(p, fd)
+		if err != nil {
+			return err
+		}
+		f = d.files.find(f)
+		table.Entries = append(table.Entries, specs.FD{Number: int32(fd), File: f.id, CloExec: f.cloExec(p, fd)})
+	}
+	p.fds = d.newID()
+	return d.out.Put(p.fds, table)
+}
+
+// cloExec tells whether descriptor fd of p is closed at an exec.
+func (f *openFile) cloExec(p *process, fd int) bool {
+	if f.proc == p && f.fd == fd {
+		return f.info.Flags&unix.O_CLOEXEC != 0
+	}
+	info, err := procfs.ReadFDInfo(p.pid, fd)
+	return err == nil && info.Flags&unix.O_CLOEXEC != 0
+}
+
+// saveFile makes the record of a description by the handler of its kind.
+func (d *dump) saveFile(f *openFile) error {
+	kind := kindOf(f)
+	if kind == nil {
+		return f.unsupported("is of a kind that is not known", "close it before the checkpoint")
+	}
+	if kind.refuse != nil {
+		if err := kind.refuse(d, f); err != nil {
+			return err
+		}
+	}
+	base, err := d.description(f)
+	if err != nil {
+		return err
+	}
+	f.record, err = kind.save(d, f, base)
+	if err != nil && !errors.Is(err, ErrUnsupported) {
+		return &Error{"save " + f.name(), f.proc.nspid, err}
+	}
+	return err
+}
+
+// putFiles writes the records; handlers may have completed each other's.
+func (d *dump) putFiles() error {
+	for _, f := range d.files.all {
+		if err := d.out.Put(f.id, f.record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// description fills in what all kinds have.
+func (d *dump) description(f *openFile) (specs.Description, error) {
+	base := specs.Description{Flags: f.info.Flags &^ unix.O_CLOEXEC, Position: f.info.Pos}
+	return base, d.owner(f, &base)
+}

@@ -1,0 +1,295 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rethaw/rethaw/internal/procfs"
+	"github.com/rethaw/rethaw/internal/ptrace"
+	"github.com/rethaw/rethaw/internal/sleeping"
+	"golang.org/x/sys/unix"
+)
+
+// seizeOptions has the kernel attach children for us, and lifts seccomp filters
+// for what is run inside the threads; it all ends with the tracer.
+const seizeOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK |
+	unix.PTRACE_O_TRACECLONE | ptraceOSuspendSeccomp
+
+// ptraceOSuspendSeccomp is PTRACE_O_SUSPEND_SECCOMP (ptrace(2)).
+const ptraceOSuspendSeccomp = 1 << 21
+
+// frozen is the tree at a standstill: everything in it stands in a ptrace stop.
+type frozen struct {
+	procs   []*process
+	threads map[int]*thread
+	watch   *sleeping.Watch
+}
+
+// freeze stops every thread of the target. What it has seized is in f even if it
+// fails, for release.
+func (f *frozen) freeze(ctx context.Context, t *Target) error {
+	if t.Paused && t.Freezer != "" {
+		// Threads of a frozen cgroup cannot stop: they are seized and asked
+		// while it is frozen, and thawed into their stops.
+		if _, err := f.seizeAll(t); err != nil {
+			return err
+		}
+		if err := thaw(t.Freezer); err != nil {
+			return err
+		}
+	}
+	deadline := time.Now().Add(ptrace.Patience)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		found, err := f.seizeAll(t)
+		if err != nil {
+			return err
+		}
+		if found == 0 {
+			return nil
+		}
+		if err := f.awaitAll(); err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("freeze: the tasks fork faster than they can be stopped: %w", ptrace.ErrTimeout)
+		}
+	}
+}
+
+// seizeAll seizes and interrupts every thread that is not known yet, and tells
+// how many there were.
+func (f *frozen) seizeAll(t *Target) (int, error) {
+	pids, err := t.listPids()
+	if err != nil {
+		return 0, err
+	}
+	found := 0
+	for _, pid := range pids {
+		n, err := f.seizeProcess(pid)
+		if err != nil && !gone(err) {
+			return found, err
+		}
+		found += n
+	}
+	return found, nil
+}
+
+func (f *frozen) seizeProcess(pid int) (int, error) {
+	tids, err := procfs.ListTasks(pid)
+	if err != nil {
+		return 0, err
+	}
+	found := 0
+	p := f.process(pid)
+	if p == nil {
+		p = &process{pid: pid}
+		if err := p.read(); err != nil {
+			return found, err
+		}
+		f.procs = append(f.procs, p)
+		found++
+	}
+	for _, tid := range tids {
+		th := f.threads[tid]
+		if p.zombie || (th != nil && th.process == p) {
+			continue
+		}
+		if th == nil {
+			if th, err = f.seize(p, tid); err != nil {
+				return found, err
+			}
+			if th == nil {
+				continue
+			}
+		}
+		th.process = p
+		p.threads = append(p.threads, th)
+		found++
+	}
+	return found, nil
+}
+
+// seize takes one thread under control and asks it to stop. It returns nil for
+// one that is ending.
+func (f *frozen) seize(p *process, tid int) (*thread, error) {
+	th := &thread{tid: tid}
+	// How long it has slept can be seen only until it is interrupted.
+	if s, err := f.watch.Look(p.pid, tid); err == nil {
+		th.sleep = &s
+	}
+	var err error
+	th.traced, err = ptrace.Seize(tid, seizeOptions)
+	if errors.Is(err, unix.EPERM) {
+		return nil, f.refused(p, tid, err)
+	}
+	if gone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.threads[tid] = th
+	if err := th.traced.Interrupt(); err != nil && !gone(err) {
+		return nil, err
+	}
+	return th, nil
+}
+
+// refused explains a thread that may not be seized: it is ending, or somebody
+// else traces it.
+func (f *frozen) refused(p *process, tid int, err error) error {
+	status, serr := procfs.ReadTaskStatus(p.pid, tid)
+	if serr != nil {
+		return serr
+	}
+	switch {
+	case status.State == 'Z' || status.State == 'X':
+		if tid == p.pid {
+			p.zombie = true
+		}
+		return nil
+	case status.TracerPid != 0:
+		return p.unsupported(fmt.Sprintf("thread %d", tid), fmt.Sprintf("is traced by process %d", status.TracerPid), "end the debugger first")
+	}
+	return err
+}
+
+func (f *frozen) process(pid int) *process {
+	for _, p := range f.procs {
+		if p.pid == pid {
+			return p
+		}
+	}
+	return nil
+}
+
+// awaitAll waits until every known thread stands still, and adopts the children
+// that the kernel has attached.
+func (f *frozen) awaitAll() error {
+	for {
+		var waiting []*thread
+		for _, th := range f.threads {
+			if th.stop == (ptrace.Stop{}) {
+				waiting = append(waiting, th)
+			}
+		}
+		if len(waiting) == 0 {
+			return nil
+		}
+		for _, th := range waiting {
+			if err := f.await(th); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// vforkPatience is how long a thread may take to stop before it is looked at as
+// one that waits for its vfork(2) child, which cannot stop.
+const vforkPatience = 20 * time.Millisecond
+
+func (f *frozen) await(th *thread) error {
+	patience := vforkPatience
+	for {
+		stop, err := th.traced.AwaitTrap(patience, func(s ptrace.Stop) error { return f.adopt(th, s) })
+		switch {
+		case errors.Is(err, ptrace.ErrTimeout) && patience == vforkPatience:
+			if err := f.letVforkEnd(th); err != nil {
+				return err
+			}
+			patience = ptrace.Patience
+			continue
+		case gone(err):
+			f.drop(th)
+			return nil
+		case err != nil:
+			return err
+		}
+		th.stop = stop
+		return nil
+	}
+}
+
+// adopt takes in a child that the kernel has attached; it comes to a stop by
+// itself.
+func (f *frozen) adopt(parent *thread, s ptrace.Stop) error {
+	switch s.Event {
+	case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK, unix.PTRACE_EVENT_CLONE:
+	default:
+		return nil
+	}
+	tid, err := parent.traced.EventMessage()
+	if err != nil {
+		return err
+	}
+	if f.threads[tid] == nil {
+		f.threads[tid] = &thread{tid: tid, traced: ptrace.Attached(tid)}
+	}
+	return nil
+}
+
+// letVforkEnd lets the children that a vfork(2) parent waits for run until they
+// execute or end: only then can the parent stop.
+func (f *frozen) letVforkEnd(parent *thread) error {
+	below, err := procfs.ReadChildren(parent.tid, parent.tid)
+	if err != nil {
+		return nil
+	}
+	for _, pid := range below {
+		child := f.threads[pid]
+		if child == nil || child.stop == (ptrace.Stop{}) {
+			continue
+		}
+		if err := child.traced.SetOptions(seizeOptions | unix.PTRACE_O_TRACEEXEC); err != nil {
+			return err
+		}
+		child.stop = ptrace.Stop{}
+		if err := child.traced.Cont(0); err != nil && !gone(err) {
+			return err
+		}
+		// It stops by itself at the exec; one that exits is dropped.
+		if _, err := child.traced.Wait(ptrace.Patience); err != nil && !gone(err) {
+			return err
+		}
+		if err := child.traced.Interrupt(); err != nil && !gone(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop forgets a thread that ended.
+func (f *frozen) drop(th *thread) {
+	_ = th.traced.Reap()
+	delete(f.threads, th.tid)
+	for _, p := range f.procs {
+		p.threads = slices.DeleteFunc(p.threads, func(other *thread) bool { return other == th })
+	}
+}
+
+// release lets every thread go on. A target that was paused is paused again
+// first.
+func (f *frozen) release(t *Target) error {
+	var errs []error
+	if t.Paused && t.Freezer != "" {
+		errs = append(errs, refreeze(t.Freezer))
+	}
+	for _, th := range f.threads {
+		if err := th.traced.Detach(); err != nil && !gone(err) {
+			errs = append(errs, err)
+		}
+	}
+	clear(f.threads)
+	return errors.Join(errs...)
+}
+
+// gone tells that a task ended while we looked at it.
+func gone(err error) bool {
+	return err != nil && (errors.Is(err, ptrace.ErrGone) || errors.Is(err, unix.ESRCH) || procfs.Gone(err))
+}

@@ -1,0 +1,105 @@
+package checkpoint
+
+import (
+	"os"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"github.com/rethaw/rethaw/internal/procfs"
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// mounts are those of the tree's mount namespace.
+type mounts struct {
+	byID map[int]*mountinfo.Info
+	list []specs.Mount
+}
+
+// inside tells whether a mount belongs to the tree.
+func (m *mounts) inside(id int) bool { return m.byID[id] != nil }
+
+// enterRoot opens the root directory of the tree and reads its mounts.
+func (d *dump) enterRoot() error {
+	init := &process{pid: d.target.Init}
+	var err error
+	if d.root, err = os.OpenFile(init.path("root"), unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+		return err
+	}
+	f, err := os.Open(init.path("mountinfo"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	infos, err := mountinfo.GetMountsFromReader(f, nil)
+	if err != nil {
+		return err
+	}
+	d.mounts.byID = map[int]*mountinfo.Info{}
+	for _, i := range infos {
+		d.mounts.byID[i.ID] = i
+		d.mounts.list = append(d.mounts.list, specs.Mount{Point: i.Mountpoint, FSType: i.FSType, Source: i.Source, Root: i.Root})
+	}
+	return nil
+}
+
+// saveFS writes working directory, root and umask, once for tasks that share
+// them.
+func (d *dump) saveFS() error {
+	for _, p := range d.live() {
+		if id := sharer(d, p, kcmpFS, func(o *process) specs.ID { return o.fs }); id != 0 {
+			p.fs = id
+			continue
+		}
+		cwd, err := procfs.Readlink(p.pid, "cwd")
+		if err != nil {
+			return err
+		}
+		root, err := procfs.Readlink(p.pid, "root")
+		if err != nil {
+			return err
+		}
+		if strings.HasSuffix(cwd, " (deleted)") {
+			return p.unsupported("cwd "+cwd, "the working directory was removed", "let the program change to another directory")
+		}
+		p.fs = d.newID()
+		if err := d.out.Put(p.fs, &specs.FS{Cwd: cwd, Root: root, Umask: uint32(p.status.Umask)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sharer finds an earlier process that shares the object of this kind
+// (KCMP_VM, FILES, FS) with p.
+func sharer(d *dump, p *process, kind int, get func(*process) specs.ID) specs.ID {
+	for _, o := range d.live() {
+		if o == p {
+			return 0
+		}
+		if get(o) == 0 || get(o) == ^specs.ID(0) {
+			continue
+		}
+		if kcmp(o.pid, p.pid, kind, 0, 0) == 0 {
+			return get(o)
+		}
+	}
+	return 0
+}
+
+// Types of kcmp(2) (include/uapi/linux/kcmp.h).
+const (
+	kcmpFile  = 0
+	kcmpVM    = 1
+	kcmpFiles = 2
+	kcmpFS    = 3
+)
+
+// kcmp is kcmp(2): 0 for the same object, 1 or 2 for an order, -1 for an error.
+func kcmp(pid1, pid2, kind int, idx1, idx2 uintptr) int {
+	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), uintptr(kind), idx1, idx2, 0)
+	if errno != 0 {
+		return -1
+	}
+	return int(r)
+}

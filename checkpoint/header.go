@@ -1,0 +1,72 @@
+package checkpoint
+
+import (
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// header writes the first record: where and when the image is made.
+func (d *dump) header() error {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return err
+	}
+	var boot unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot)
+	h := &specs.Header{
+		Tool:      d.opts.Tool,
+		Release:   unix.ByteSliceToString(uts.Release[:]),
+		Version:   unix.ByteSliceToString(uts.Version[:]),
+		Machine:   unix.ByteSliceToString(uts.Machine[:]),
+		PageSize:  uint32(os.Getpagesize()),
+		CPU:       cpuFlags(),
+		Created:   time.Now().UnixNano(),
+		Monotonic: d.stopped, Boottime: boot.Nano(),
+		Engine: d.target.Engine, Container: d.target.Container, Host: d.target.Host,
+		Rootfs: d.target.Rootfs, Bundle: d.target.Bundle, Terminal: d.target.Terminal,
+		BootID: bootID(), Mounts: d.mounts.list,
+	}
+	if len(d.procs) > 0 {
+		h.XStateSize, h.XFeatures = d.xstate()
+	}
+	h.Root = d.lastID + 2 // the first task comes right after this record
+	id := d.newID()
+	return d.out.Put(id, h)
+}
+
+// xstate tells the size of the extended state and its XCR0 mask, which the
+// kernel puts into the software-reserved bytes of the area
+// (arch/x86/include/asm/fpu/types.h).
+func (d *dump) xstate() (size uint32, features uint64) {
+	const xcr0Off = 464
+	for _, p := range d.live() {
+		state, err := p.threads[0].traced.XState()
+		if err == nil && len(state) > xcr0Off+8 {
+			return uint32(len(state)), word(state[xcr0Off:])
+		}
+	}
+	return 0, 0
+}
+
+func cpuFlags() []string {
+	b, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(line, ":")
+		if k := strings.TrimSpace(key); k == "flags" || k == "Features" {
+			return strings.Fields(value)
+		}
+	}
+	return nil
+}
+
+func bootID() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,37 @@
+package checkpoint
+
+import "github.com/rethaw/rethaw/specs"
+
+// fileKind saves one kind of open file description.
+type fileKind struct {
+	name string
+	// is tells whether a file is of this kind, from its link, stat and fdinfo.
+	is func(f *openFile) bool
+	// refuse says why a file cannot be saved, nil if it can. The preflight calls
+	// it while the tasks run. A nil function refuses none.
+	refuse func(d *dump, f *openFile) error
+	// save makes the record; base is what all kinds have.
+	save func(d *dump, f *openFile, base specs.Description) (specs.File, error)
+}
+
+// fileKinds is the table of savers, asked in this order.
+func fileKinds() []fileKind {
+	return []fileKind{
+		stdioKind(),
+		pathKind(),
+		directoryKind(),
+		deviceKind(),
+		procFileKind(),
+		regularKind(),
+	}
+}
+
+// kindOf finds the handler of a file, nil if none knows it.
+func kindOf(f *openFile) *fileKind {
+	for _, k := range fileKinds() {
+		if k.is(f) {
+			return &k
+		}
+	}
+	return nil
+}

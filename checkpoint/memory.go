@@ -1,0 +1,198 @@
+package checkpoint
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/rethaw/rethaw/internal/procfs"
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// saveMemory writes every address space once: its areas, then its pages, the
+// pages of all spaces in parallel.
+func (d *dump) saveMemory(ctx context.Context) error {
+	var jobs []pageJob
+	records := map[*process]*specs.Memory{}
+	for _, p := range d.live() {
+		if id := sharer(d, p, kcmpVM, func(o *process) specs.ID { return o.memory }); id != 0 {
+			p.memory = id
+			if err := d.saveExe(p); err != nil {
+				return err
+			}
+			continue
+		}
+		p.memory = d.newID()
+		m, err := d.space(p)
+		if err != nil {
+			return err
+		}
+		records[p] = m
+		if err := d.saveExe(p); err != nil {
+			return err
+		}
+		found, err := d.findPages(p, m)
+		if err != nil {
+			return &Error{"scan memory", p.nspid, err}
+		}
+		jobs = append(jobs, found...)
+	}
+	if err := d.writePages(ctx, jobs); err != nil {
+		return err
+	}
+	for _, p := range d.live() {
+		if m := records[p]; m != nil {
+			if err := d.out.Put(p.memory, m); err != nil {
+				return err
+			}
+		}
+	}
+	return d.putShared()
+}
+
+// space makes the record of an address space, without its pages.
+func (d *dump) space(p *process) (*specs.Memory, error) {
+	s := &p.stat
+	auxv, err := procfs.ReadFile(p.pid, "auxv")
+	if err != nil {
+		return nil, err
+	}
+	m := &specs.Memory{
+		StartCode: s.StartCode, EndCode: s.EndCode, StartData: s.StartData, EndData: s.EndData,
+		StartBrk: s.StartBrk, Brk: p.brk, StartStack: s.StartStack,
+		ArgStart: s.ArgStart, ArgEnd: s.ArgEnd, EnvStart: s.EnvStart, EnvEnd: s.EnvEnd, Auxv: auxv,
+	}
+	for i := range p.areas {
+		a, err := d.area(p, &p.areas[i])
+		if err != nil {
+			return nil, err
+		}
+		m.Areas = append(m.Areas, a)
+	}
+	return m, nil
+}
+
+// saveExe makes the record of the program file.
+func (d *dump) saveExe(p *process) error {
+	link, err := procfs.Readlink(p.pid, "exe")
+	if err != nil {
+		return err
+	}
+	var stat unix.Stat_t
+	if err := unix.Stat(p.path("exe"), &stat); err != nil {
+		return &Error{"stat program", p.nspid, err}
+	}
+	p.record.Exe, err = d.inode(p.path("exe"), link, &stat, false)
+	if err != nil {
+		return &Error{"save program", p.nspid, err}
+	}
+	return nil
+}
+
+// special are the areas that the kernel makes by itself, by their names.
+var special = map[string]string{
+	"[vdso]": "vdso", "[vvar]": "vvar", "[vvar_vclock]": "vvar", "[vsyscall]": "vsyscall",
+	"[stack]": "stack", "[heap]": "heap",
+}
+
+// defaultFlags are the VmFlags that say nothing beyond protection and kind
+// (Documentation/filesystems/proc.rst): what mmap gives by itself.
+var defaultFlags = map[string]bool{
+	"rd": true, "wr": true, "ex": true, "sh": true, "mr": true, "mw": true, "me": true, "ms": true,
+	"ac": true, "sd": true, "nr": true, "de": true, "pf": true, "io": true, "mm": true, "mt": true,
+}
+
+// area makes the record of one area.
+func (d *dump) area(p *process, v *procfs.VMA) (specs.Area, error) {
+	a := specs.Area{
+		Start: v.Start, End: v.End, Prot: prot(v.Perms), Shared: v.Shared, Kind: "anon",
+		Name: v.AnonName, PKey: int32(v.ProtectionKey),
+	}
+	for _, f := range v.VmFlags {
+		// A private area never has "nr" without MAP_NORESERVE: keep it.
+		if !defaultFlags[f] || (f == "nr" && !v.Shared) {
+			a.Flags = append(a.Flags, f)
+		}
+	}
+	if kind, ok := special[v.Path]; ok {
+		a.Kind = kind
+		return a, nil
+	}
+	if v.Inode == 0 && (v.Path == "" || strings.HasPrefix(v.Path, "[anon:")) {
+		return a, nil
+	}
+	if v.Inode == 0 {
+		return a, p.unsupported(areaName(v), "is a special mapping that is not known", "")
+	}
+	a.Offset = v.Offset
+	return a, d.backing(p, v, &a)
+}
+
+func areaName(v *procfs.VMA) string {
+	return fmt.Sprintf("mapping %x-%x (%s)", v.Start, v.End, v.Path)
+}
+
+func prot(p procfs.Perms) uint32 {
+	var bits uint32
+	for bit, on := range map[uint32]bool{unix.PROT_READ: p.Read, unix.PROT_WRITE: p.Write, unix.PROT_EXEC: p.Exec} {
+		if on {
+			bits |= bit
+		}
+	}
+	return bits
+}
+
+// backing finds what an area maps: a regular file, a deleted one, shared memory.
+func (d *dump) backing(p *process, v *procfs.VMA, a *specs.Area) error {
+	magic := p.path("map_files/%x-%x", v.Start, v.End)
+	var stat unix.Stat_t
+	if err := unix.Stat(magic, &stat); err != nil {
+		return &Error{"stat " + areaName(v), p.nspid, err}
+	}
+	if stat.Mode&unix.S_IFMT == unix.S_IFCHR {
+		return d.mappedDevice(p, v, a, magic, &stat)
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return p.unsupported(areaName(v), "maps something that is no regular file", "")
+	}
+	if kind := sharedKind(v); kind != "" {
+		a.Kind = "shm"
+		return d.sharedArea(p, v, a, kind, magic, &stat)
+	}
+	a.Kind = "file"
+	link, err := procfs.Readlink(p.pid, fmt.Sprintf("map_files/%x-%x", v.Start, v.End))
+	if err != nil {
+		return err
+	}
+	// A shared mapping that may be written needs the file open for writing.
+	write := v.Shared && v.Has("mw") && v.Has("wr") || v.Shared && v.Has("sh")
+	a.File, err = d.inode(magic, link, &stat, write)
+	if err != nil {
+		return &Error{"save " + areaName(v), p.nspid, err}
+	}
+	return nil
+}
+
+// mappedDevice knows /dev/zero mapped privately, which is anonymous memory with
+// a name.
+func (d *dump) mappedDevice(p *process, v *procfs.VMA, a *specs.Area, magic string, stat *unix.Stat_t) error {
+	if unix.Major(stat.Rdev) != 1 || unix.Minor(stat.Rdev) != 5 || v.Shared {
+		return p.unsupported(areaName(v), "maps a device", "unmap it before the checkpoint")
+	}
+	a.Kind = "file"
+	var err error
+	a.File, err = d.zeroDevice(v.Path, stat)
+	return err
+}
+
+// zeroDevice gives the record of /dev/zero for private mappings of it.
+func (d *dump) zeroDevice(path string, stat *unix.Stat_t) (specs.ID, error) {
+	key := inodeKey{dev: stat.Dev, ino: stat.Ino}
+	if id := d.files.inodes[key]; id != 0 {
+		return id, nil
+	}
+	id := d.newID()
+	d.files.inodes[key] = id
+	return id, d.out.Put(id, &specs.Device{Path: path, Major: 1, Minor: 5})
+}

@@ -1,0 +1,160 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// pageJob is a run of pages to be written, at most chunk long.
+type pageJob struct {
+	p          *process
+	m          *specs.Memory
+	start, end uint64
+}
+
+// findPages lists the pages of an address space that have contents of their
+// own. Those that are shared copy-on-write with the parent are entered at once,
+// as inherited.
+func (d *dump) findPages(p *process, m *specs.Memory) ([]pageJob, error) {
+	s, err := newScanner(p)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	var jobs []pageJob
+	c := newCOW(d, p, m)
+	defer c.close()
+	for i := range m.Areas {
+		a := &m.Areas[i]
+		if !hasPages(a) {
+			continue
+		}
+		var inner error
+		err := s.ranges(a.Start, a.End, a.Kind == "file", func(start, end uint64) {
+			d.stats.PagesScanned += int64((end - start) / pageSize)
+			if inner == nil {
+				inner = c.split(start, end, func(start, end uint64) {
+					for ; start < end; start += chunk {
+						jobs = append(jobs, pageJob{p, m, start, min(start+chunk, end)})
+					}
+				})
+			}
+		})
+		if err := errors.Join(err, inner); err != nil {
+			return nil, fmt.Errorf("mapping %x-%x: %w", a.Start, a.End, err)
+		}
+	}
+	d.stats.PagesShared += c.shared
+	return jobs, nil
+}
+
+// hasPages tells whether an area may have pages that stand nowhere else.
+func hasPages(a *specs.Area) bool {
+	if a.Shared {
+		return false
+	}
+	switch a.Kind {
+	case "anon", "heap", "stack", "file", "shm":
+		return true
+	}
+	return false
+}
+
+// writePages writes all jobs, by as many writers as there are processors.
+func (d *dump) writePages(ctx context.Context, jobs []pageJob) error {
+	// A small tree is not worth a second file.
+	workers := min(runtime.GOMAXPROCS(0), 8, 1+len(jobs)/16)
+	queue := make(chan []pageJob)
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(queue)
+		for batch := range slices.Chunk(jobs, 8) {
+			select {
+			case queue <- batch:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	for range workers {
+		g.Go(func() error {
+			return d.pageWorker(queue, &mu)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		slices.SortFunc(j.m.Pages, byStart)
+	}
+	return nil
+}
+
+func byStart(a, b specs.Extent) int {
+	switch {
+	case a.Start < b.Start:
+		return -1
+	case a.Start > b.Start:
+		return 1
+	}
+	return 0
+}
+
+func (d *dump) pageWorker(queue <-chan []pageJob, mu *sync.Mutex) error {
+	var w *pagesWriter
+	defer func() {
+		if w != nil {
+			w.close()
+		}
+	}()
+	var counts pageCounts
+	for batch := range queue {
+		for _, j := range batch {
+			if w == nil {
+				var err error
+				if w, err = newPagesWriter(d.out); err != nil {
+					return err
+				}
+			}
+			b := w.buf[:j.end-j.start]
+			if err := readMemory(j.p, j.start, b); err != nil {
+				return &Error{fmt.Sprintf("read memory at %x", j.start), j.p.nspid, err}
+			}
+			extents, err := w.append(j.start, b, &counts)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			j.m.Pages = append(j.m.Pages, extents...)
+			mu.Unlock()
+		}
+	}
+	mu.Lock()
+	d.stats.PagesWritten += counts.written
+	d.stats.PagesZero += counts.zero
+	mu.Unlock()
+	return nil
+}
+
+// readMemory reads a task's memory; pages that the task itself may not read
+// come through /proc/PID/mem.
+func readMemory(p *process, start uint64, b []byte) error {
+	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
+	remote := []unix.RemoteIovec{{Base: uintptr(start), Len: len(b)}}
+	n, err := unix.ProcessVMReadv(p.pid, local, remote, 0)
+	if err == nil && n == len(b) {
+		return nil
+	}
+	_, err = p.mem.ReadAt(b, int64(start))
+	return err
+}

@@ -1,0 +1,121 @@
+package checkpoint
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// inodeKey identifies a file by its inode.
+type inodeKey struct {
+	dev, ino uint64
+	write    bool
+}
+
+// deletedSuffix is what the kernel appends to the path of a file without a name.
+const deletedSuffix = " (deleted)"
+
+func regularKind() fileKind {
+	return fileKind{
+		name: "regular file",
+		is: func(f *openFile) bool {
+			return f.stat.Mode&unix.S_IFMT == unix.S_IFREG && strings.HasPrefix(f.link, "/")
+		},
+		refuse: refuseRegular,
+		save: func(d *dump, f *openFile, base specs.Description) (specs.File, error) {
+			r, err := d.regular(f.path(), f.link, &f.stat)
+			if err != nil {
+				return nil, err
+			}
+			r.Description = base
+			return r, nil
+		},
+	}
+}
+
+func refuseRegular(d *dump, f *openFile) error {
+	if len(f.info.Locks) > 0 {
+		return f.unsupported("holds a file lock", "release the lock before the checkpoint")
+	}
+	if !d.mounts.inside(f.info.MntID) {
+		return f.unsupported("leads to a file outside the container", "close it, or start the container with the file mounted")
+	}
+	if f.stat.Nlink > 0 && !d.reaches(f.link, &f.stat) {
+		return f.unsupported("its path leads to another file now", "reopen it before the checkpoint")
+	}
+	return nil
+}
+
+// reaches tells whether path, seen from the tree's root, leads to the file.
+func (d *dump) reaches(path string, stat *unix.Stat_t) bool {
+	fd, err := unix.Openat2(int(d.root.Fd()), strings.TrimPrefix(path, "/"), &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT,
+	})
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var there unix.Stat_t
+	return unix.Fstat(fd, &there) == nil && there.Ino == stat.Ino && there.Dev == stat.Dev
+}
+
+// regular makes the record of a regular file that is reached through magic, a
+// link in /proc; link is where that leads.
+func (d *dump) regular(magic, link string, stat *unix.Stat_t) (*specs.Regular, error) {
+	r := &specs.Regular{Path: link, Size: stat.Size, Mtime: stat.Mtim.Nano(), Mode: stat.Mode}
+	if stat.Nlink > 0 && d.reaches(link, stat) {
+		return r, nil
+	}
+	if stat.Nlink > 0 {
+		return nil, fmt.Errorf("%s: its path leads to another file now; reopen it before the checkpoint", link)
+	}
+	r.Path = strings.TrimSuffix(link, deletedSuffix)
+	var err error
+	r.Ghost, err = d.ghost(magic, r.Path, stat)
+	return r, err
+}
+
+// ghost saves a file without a name, once.
+func (d *dump) ghost(magic, path string, stat *unix.Stat_t) (specs.ID, error) {
+	key := inodeKey{dev: stat.Dev, ino: stat.Ino}
+	if id := d.files.ghosts[key]; id != 0 {
+		return id, nil
+	}
+	f, err := os.Open(magic)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	g := &specs.Ghost{
+		Path: path, Mode: stat.Mode, UID: stat.Uid, GID: stat.Gid, Size: stat.Size,
+		Mtime: stat.Mtim.Nano(), Atime: stat.Atim.Nano(),
+	}
+	if g.Pages, err = d.data.file(f, stat.Size); err != nil {
+		return 0, err
+	}
+	id := d.newID()
+	d.files.ghosts[key] = id
+	return id, d.out.Put(id, g)
+}
+
+// inode gives the record of a file that is mapped or executed and that no
+// descriptor need lead to.
+func (d *dump) inode(magic, link string, stat *unix.Stat_t, write bool) (specs.ID, error) {
+	key := inodeKey{stat.Dev, stat.Ino, write}
+	if id := d.files.inodes[key]; id != 0 {
+		return id, nil
+	}
+	r, err := d.regular(magic, link, stat)
+	if err != nil {
+		return 0, err
+	}
+	if write {
+		r.Flags = unix.O_RDWR
+	}
+	id := d.newID()
+	d.files.inodes[key] = id
+	return id, d.out.Put(id, r)
+}
