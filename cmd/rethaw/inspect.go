@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/specs"
+)
+
+// inspectCommand is `rethaw inspect`.
+func inspectCommand(a *app) *cobra.Command {
+	var asJSON bool
+	var view view
+	c := &cobra.Command{
+		Use:   "inspect [flags] IMAGE",
+		Short: "Show what is in an image",
+		Long: "Show the facts in the header of an image, the sizes of its files and the tree of its tasks.\n" +
+			"With --json every record is printed; the field names are those of specs/SPEC.md.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			img, err := image.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer img.Close()
+			if asJSON {
+				return printJSON(a.stdout, document(img))
+			}
+			return view.print(a.stdout, img)
+		},
+	}
+	flags := c.Flags()
+	flags.BoolVar(&asJSON, "json", false, "print every record as JSON")
+	flags.BoolVarP(&view.files, "files", "f", false, "show the descriptors of each task")
+	flags.BoolVarP(&view.memory, "memory", "m", false, "show the memory areas of each task")
+	return c
+}
+
+// jsonImage is an image as JSON.
+type jsonImage struct {
+	Path    string         `json:"path"`
+	Header  *specs.Header  `json:"header"`
+	Files   []specs.Member `json:"files"`
+	Records []jsonRecord   `json:"records"`
+}
+
+// jsonRecord is one record as JSON.
+type jsonRecord struct {
+	ID     specs.ID     `json:"id"`
+	Type   string       `json:"type"`
+	Record specs.Record `json:"record"`
+}
+
+// document collects an image for JSON.
+func document(img *image.Reader) jsonImage {
+	d := jsonImage{Path: img.Path(), Header: img.Header(), Files: img.Members()}
+	for id, r := range img.All() {
+		if r.RecordType() != specs.TypeHeader {
+			d.Records = append(d.Records, jsonRecord{id, typeName(r), r})
+		}
+	}
+	return d
+}
+
+// typeName is the name of a record's type: "pipe", "unixsocket".
+func typeName(r specs.Record) string {
+	t := reflect.TypeOf(r)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return strings.ToLower(t.Name())
+}
+
+// describeFile says in a few words what an open file is.
+func describeFile(r specs.Record) string {
+	switch f := r.(type) {
+	case *specs.Regular:
+		if f.Ghost != 0 {
+			return "file " + f.Path + " (deleted)"
+		}
+		return "file " + f.Path
+	case *specs.Directory:
+		return "directory " + f.Path
+	case *specs.Path:
+		return "path " + f.Path
+	case *specs.Device:
+		return fmt.Sprintf("device %s (%d:%d)", f.Path, f.Major, f.Minor)
+	case *specs.FIFO:
+		return "fifo " + f.Path
+	case *specs.ProcFile:
+		return "proc " + f.Path
+	case *specs.Pipe:
+		return fmt.Sprintf("pipe %d%s", f.Inode, queued(len(f.Data)))
+	case *specs.Stdio:
+		return fmt.Sprintf("%s of the container (%s)", [...]string{"stdin", "stdout", "stderr"}[min(max(f.Role, 0), 2)], f.Was)
+	case *specs.Eventfd:
+		return fmt.Sprintf("eventfd count %d", f.Count)
+	case *specs.Epoll:
+		return fmt.Sprintf("epoll of %s", counted(len(f.Watches), "file"))
+	case *specs.Memfd:
+		return "memfd " + f.Name
+	case *specs.Terminal:
+		if f.Console {
+			return "console"
+		}
+		if f.Master {
+			return fmt.Sprintf("terminal %d, master", f.Index)
+		}
+		return fmt.Sprintf("terminal %d", f.Index)
+	case *specs.UnixSocket:
+		return describeUnix(f)
+	case *specs.InetSocket:
+		return describeInet(f)
+	}
+	return typeName(r)
+}
+
+// queued tells of data that waits in a queue.
+func queued(bytes int) string {
+	if bytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d bytes in it", bytes)
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+)
+
+// manCommand is `rethaw man`.
+func manCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "man DIR",
+		Short: "Write the man pages into a directory",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
+				return fmt.Errorf("writing man pages: %w", err)
+			}
+			root := cmd.Root()
+			// Without the date of generation the pages are the same for the same
+			// program.
+			root.DisableAutoGenTag = true
+			header := &doc.GenManHeader{Title: "RETHAW", Section: "1", Source: "rethaw " + version(), Manual: "Rethaw"}
+			if err := doc.GenManTree(root, header, args[0]); err != nil {
+				return fmt.Errorf("writing man pages: %w", err)
+			}
+			return nil
+		},
+	}
+}

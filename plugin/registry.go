@@ -1,0 +1,102 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Config chooses engines, as the options --runtime and --root do.
+type Config struct {
+	// Runtime is the name of a runtime or the path of its program, "" for all
+	// that are known.
+	Runtime string
+	// Root is the runtime's state directory, "" for its defaults.
+	Root string
+}
+
+// makers are the engines by name, in the order in which they are asked.
+func makers() []struct {
+	name string
+	make func(program, root string) Engine
+} {
+	return []struct {
+		name string
+		make func(program, root string) Engine
+	}{
+		{"runc", func(p, r string) Engine { return NewRunc(p, r) }},
+		{"crun", func(p, r string) Engine { return NewCrun(p, r) }},
+	}
+}
+
+// Registry is the engines in use.
+type Registry struct {
+	engines []Engine
+}
+
+// NewRegistry returns the engines that c chooses. A program is taken for the engine
+// whose name its own contains ("/opt/runc-1.3/runc.amd64" is a runc).
+func NewRegistry(c Config) (*Registry, error) {
+	r := new(Registry)
+	var known []string
+	for _, m := range makers() {
+		known = append(known, m.name)
+		switch {
+		case c.Runtime == "":
+			r.engines = append(r.engines, m.make(m.name, c.Root))
+		case strings.Contains(filepath.Base(c.Runtime), m.name):
+			r.engines = append(r.engines, m.make(c.Runtime, c.Root))
+		}
+	}
+	if len(r.engines) == 0 {
+		return nil, fmt.Errorf("%w: %q is none of the known runtimes (%s)",
+			ErrUnsupported, c.Runtime, strings.Join(known, ", "))
+	}
+	return r, nil
+}
+
+// Engine returns the engine called name, or the first one if name is "" or not in
+// use.
+func (r *Registry) Engine(name string) Engine {
+	for _, e := range r.engines {
+		if e.Name() == name {
+			return e
+		}
+	}
+	return r.engines[0]
+}
+
+// Find returns the one container that is called name. It fails with ErrNotFound or
+// ErrAmbiguous; an engine whose state cannot be read fails the search only if no other
+// has the container.
+func (r *Registry) Find(ctx context.Context, name string) (Container, error) {
+	var found []Container
+	var failed error
+	for _, e := range r.engines {
+		c, err := e.Find(ctx, name)
+		if err != nil {
+			failed = errors.Join(failed, err)
+		}
+		found = append(found, c...)
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		e := &AmbiguousError{Name: name}
+		for _, c := range found {
+			e.Candidates = append(e.Candidates, c.Candidate())
+		}
+		return nil, e
+	case failed != nil:
+		return nil, failed
+	}
+	names := make([]string, len(r.engines))
+	for i, e := range r.engines {
+		names[i] = e.Name()
+	}
+	return nil, fmt.Errorf("%w: %q (asked %s; another state directory is given with --root)",
+		ErrNotFound, name, strings.Join(names, ", "))
+}

@@ -1,0 +1,191 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"github.com/rethaw/rethaw/restore"
+	"github.com/rethaw/rethaw/specs"
+)
+
+// Request says what to restore where.
+type Request struct {
+	// Spec of the fresh container; its stdio is what the container gets. The ID is
+	// "" for an image of a tree of host tasks, which needs no container.
+	Spec Spec
+	// Header is that of the image.
+	Header *specs.Header
+	// Detach leaves the restored tasks to themselves: Session.Wait is not called.
+	Detach bool
+	// PidFile takes the host pid of the restored root, "" for none.
+	PidFile string
+	// Options go to package restore.
+	Options restore.Options
+}
+
+// Session is what a restore has brought to life.
+type Session struct {
+	// Result are the figures of the restore.
+	Result *restore.Result
+
+	container Container
+	init      process
+	stdio     *stdio
+}
+
+// Restore has the engine make a container and restores the image in it. On any
+// failure nothing is left of the container.
+func Restore(ctx context.Context, e Engine, r Request) (*Session, error) {
+	if r.Options.Log == nil {
+		r.Options.Log = silent()
+	}
+	bundle, err := LoadBundle(r.Spec.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckMachine(r.Header); err != nil {
+		return nil, err
+	}
+	if err := CheckBundle(r.Header, bundle); err != nil {
+		return nil, err
+	}
+	held, err := lockName(e.Name(), r.Spec.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer held.Unlock()
+	s := new(Session)
+	spec := r.Spec
+	if s.stdio, err = prepareStdio(bundle.Terminal(), r.Detach, &spec); err != nil {
+		return nil, err
+	}
+	if !r.Detach {
+		if err := adopt(true); err != nil {
+			s.stdio.close()
+			return nil, err
+		}
+	}
+	if err := s.create(ctx, e, spec, bundle, r); err != nil {
+		s.stdio.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// create makes the container, restores into it and writes the pid file.
+func (s *Session) create(ctx context.Context, e Engine, spec Spec, b *Bundle, r Request) (err error) {
+	begin := time.Now()
+	fresh, err := e.Create(ctx, spec)
+	if err != nil {
+		return err
+	}
+	r.Options.Log.WithField("took", time.Since(begin)).Debugf("created %s", fresh.Candidate())
+	s.container = fresh
+	s.init = process{pid: fresh.Candidate().Pid}
+	defer func() {
+		if err != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+			defer cancel()
+			err = errors.Join(err, fresh.Kill(ctx))
+		}
+	}()
+	if err := s.stdio.attach(ctx); err != nil {
+		return err
+	}
+	s.Result, err = restore.Run(ctx, restore.Container{
+		Init:     s.init.pid,
+		Start:    fresh.Start,
+		Rootfs:   b.Rootfs,
+		Bundle:   b.Dir,
+		Terminal: b.Terminal(),
+	}, r.Options)
+	if err != nil {
+		return err
+	}
+	return writePid(r.PidFile, s.init.pid)
+}
+
+// RestoreTree restores an image of a tree of host tasks.
+func RestoreTree(ctx context.Context, r Request) (*Session, error) {
+	if !r.Header.Host {
+		return nil, fmt.Errorf("%w: the image is of the container %q: name the container to be made and its --bundle",
+			ErrUnsupported, r.Header.Container)
+	}
+	if err := CheckMachine(r.Header); err != nil {
+		return nil, err
+	}
+	result, err := restore.Tree(ctx, r.Options)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{Result: result, init: process{pid: result.Root}, stdio: new(stdio)}
+	if err := writePid(r.PidFile, result.Root); err != nil {
+		return nil, errors.Join(err, s.init.kill(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+// CheckMachine compares the machine of an image with this one.
+func CheckMachine(h *specs.Header) error {
+	machines := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
+	if here := machines[runtime.GOARCH]; h.Machine != "" && h.Machine != here {
+		return fmt.Errorf("%w: the image is of a machine %s and this one is %s: restore it on a host of its kind",
+			ErrUnsupported, h.Machine, here)
+	}
+	if size := os.Getpagesize(); h.PageSize != 0 && int(h.PageSize) != size {
+		return fmt.Errorf("%w: the image has pages of %d bytes and this kernel of %d: restore it on a kernel with the same page size",
+			ErrUnsupported, h.PageSize, size)
+	}
+	return nil
+}
+
+// adopt makes orphans among our descendants our children, as which the container's
+// init gives us its exit status.
+func adopt(on bool) error {
+	var arg uintptr
+	if on {
+		arg = 1
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, arg, 0, 0, 0); err != nil {
+		return fmt.Errorf("becoming a child subreaper: %w", err)
+	}
+	return nil
+}
+
+// writePid writes a pid file in one step, so that who waits for it never reads half a
+// number.
+func writePid(path string, pid int) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("writing the pid file: %w", err)
+	}
+	_, err = f.WriteString(strconv.Itoa(pid))
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("writing the pid file: %w", err)
+	}
+	return nil
+}
+
+// silent returns a log that nobody reads.
+func silent() *logrus.Entry {
+	l := logrus.New()
+	l.SetLevel(logrus.PanicLevel)
+	return logrus.NewEntry(l)
+}
