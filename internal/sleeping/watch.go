@@ -1,0 +1,304 @@
+package sleeping
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Watch looks at threads. It keeps the comparison of the clocks and the list of
+// timers between looks, so it should live no longer than one checkpoint takes.
+// It is used from one goroutine at a time.
+type Watch struct {
+	offsets map[int]int64 // CLOCK_MONOTONIC - rq_clock_task by processor
+	ends    []int64       // of all sleeps with a timer, CLOCK_MONOTONIC
+	listed  int64         // when ends was read, 0 if never
+	noTimer bool          // there is no list of timers for us
+}
+
+// NewWatch returns a Watch that knows nothing yet.
+func NewWatch() *Watch { return &Watch{offsets: make(map[int]int64)} }
+
+// Look observes one thread with a Watch of its own; see [Watch.Look].
+func Look(pid, tid int) (Sleep, error) { return NewWatch().Look(pid, tid) }
+
+// tries is how often a thread is looked at that wakes up meanwhile.
+const tries = 3
+
+// Look observes thread tid of process pid, which must be neither frozen nor
+// interrupted yet. It returns ErrAwake or ErrUntimed, wrapped, if there is no
+// timed sleep. It needs the right to trace the thread, and root for an exact
+// answer.
+func (w *Watch) Look(pid, tid int) (Sleep, error) {
+	s, err := Sleep{}, error(errMoved)
+	for i := 0; i < tries && errors.Is(err, errMoved); i++ {
+		s, err = w.look(thread{pid, tid})
+	}
+	if err != nil {
+		return Sleep{}, fmt.Errorf("look at the sleep of thread %d of task %d: %w", tid, pid, err)
+	}
+	return s, nil
+}
+
+// errMoved tells that a thread has run while it was looked at.
+var errMoved = fmt.Errorf("it keeps waking up: %w", ErrAwake)
+
+func (w *Watch) look(t thread) (Sleep, error) {
+	before, known, err := t.sched()
+	if err != nil {
+		return Sleep{}, err
+	}
+	nr, args, err := t.syscall()
+	if err != nil {
+		return Sleep{}, err
+	}
+	s := Sleep{Syscall: nr, Args: args, Deadline: -1, Left: -1, Precision: Exact, Switches: before.switches}
+	if nr == unix.SYS_RESTART_SYSCALL {
+		s.Restarted = true
+		if s.Syscall, err = t.restarted(args); err != nil {
+			return Sleep{}, err
+		}
+	}
+	sh, ok := lookUp(s.Syscall, args)
+	if !ok {
+		return Sleep{}, fmt.Errorf("system call %d: %w", s.Syscall, ErrUntimed)
+	}
+	s.Name, s.Absolute, s.Clock, s.Restart = sh.name, sh.absolute, sh.clock, sh.restart
+	if s.Timeout, err = t.timeout(sh, args); err != nil {
+		return Sleep{}, err
+	}
+	state, cpu, err := t.stat()
+	if err != nil {
+		return Sleep{}, err
+	}
+	if s.Looked, err = now(unix.CLOCK_MONOTONIC); err != nil {
+		return Sleep{}, err
+	}
+	s.Since = s.Looked
+	if known {
+		if offset, ok := w.offset(cpu); ok {
+			s.Since = min(before.execStart+offset, s.Looked)
+		} else {
+			known = false
+		}
+	}
+	if s.Timeout >= 0 && !s.Absolute {
+		stopped := state == 'T' || state == 't'
+		if err := w.end(&s, sh, known && !s.Restarted && !stopped, !stopped); err != nil {
+			return Sleep{}, err
+		}
+	}
+	after, _, err := t.sched()
+	if err != nil {
+		return Sleep{}, err
+	}
+	if after.switches != before.switches || after.execStart != before.execStart {
+		return Sleep{}, errMoved
+	}
+	return s, nil
+}
+
+// end fills Deadline, Left and Precision. The sum of Since and Timeout is an
+// upper bound in any case, and with estimate more than that; timed says that a
+// timer of the kernel is running for the sleep.
+func (w *Watch) end(s *Sleep, sh shape, estimate, timed bool) error {
+	s.Precision = Bound
+	if !wall(s.Clock) || sh.again {
+		// Processor time passes at another rate: the rest of such a sleep is
+		// known only after the stop.
+		s.Deadline, s.Left = add(s.Looked, s.Timeout), s.Timeout
+		return nil
+	}
+	if estimate {
+		s.Precision = Estimated
+	}
+	s.Deadline = add(s.Since, s.Timeout)
+	if timed && !sh.untimed {
+		ends, err := w.timers(s)
+		if err != nil {
+			return err
+		}
+		var exact bool
+		if s.Deadline, exact = match(ends, s.Looked, s.Deadline, s.Looked-s.Since, estimate); exact {
+			s.Precision = Exact
+		} else if len(ends) > 0 {
+			// A timer that is not where it should be: the sleep began earlier.
+			s.Precision = Bound
+		}
+	}
+	s.Left = s.LeftAt(s.Looked)
+	return nil
+}
+
+// wall says that a clock goes on while nothing runs.
+func wall(clock int32) bool {
+	return clock >= 0 && clock != unix.CLOCK_PROCESS_CPUTIME_ID && clock != unix.CLOCK_THREAD_CPUTIME_ID
+}
+
+// add adds without overflow; both are positive.
+func add(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// offset compares the clocks, once per processor. One that we may not run on
+// has to be taken for another, since there is nothing better: the clocks of a
+// machine begin together, and the list of timers corrects the rest.
+func (w *Watch) offset(cpu int) (int64, bool) {
+	if o, ok := w.offsets[cpu]; ok {
+		return o, true
+	}
+	o, err := calibrate(cpu)
+	if err != nil {
+		if o, err = ahead(); err != nil {
+			return 0, false
+		}
+	}
+	w.offsets[cpu] = o
+	return o, true
+}
+
+// timers returns the ends of all sleeps, read after the thread fell asleep.
+func (w *Watch) timers(s *Sleep) ([]int64, error) {
+	if w.noTimer || w.listed > s.Since {
+		return w.ends, nil
+	}
+	b, err := os.ReadFile("/proc/timer_list")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		w.noTimer = true
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	timers, err := parseTimerList(b)
+	if err != nil {
+		return nil, err
+	}
+	mono, err := now(unix.CLOCK_MONOTONIC)
+	if err != nil {
+		return nil, err
+	}
+	w.listed, w.ends = mono, w.ends[:0]
+	clocks := [...]int32{unix.CLOCK_MONOTONIC, unix.CLOCK_REALTIME, unix.CLOCK_BOOTTIME, unix.CLOCK_TAI}
+	for _, t := range timers {
+		base, err := now(clocks[t.base])
+		if err != nil {
+			return nil, err
+		}
+		w.ends = append(w.ends, mono+t.expiry-base)
+	}
+	return w.ends, nil
+}
+
+// thread names a thread in /proc.
+type thread struct{ pid, tid int }
+
+func (t thread) read(file string) ([]byte, error) {
+	return os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/%s", t.pid, t.tid, file))
+}
+
+// sched also says whether the kernel shows that file at all (CONFIG_SCHED_DEBUG
+// before Linux 6.15).
+func (t thread) sched() (s sched, known bool, err error) {
+	b, err := t.read("sched")
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = t.read("stat")
+		return sched{}, false, err
+	}
+	if err == nil {
+		s, err = parseSched(b)
+	}
+	return s, true, err
+}
+
+func (t thread) syscall() (int, [6]uint64, error) {
+	b, err := t.read("syscall")
+	if err != nil {
+		return 0, [6]uint64{}, err
+	}
+	return parseSyscall(b)
+}
+
+func (t thread) stat() (byte, int, error) {
+	b, err := t.read("stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	return parseStat(b)
+}
+
+// restarted tells which call a thread in restart_syscall goes on with.
+func (t thread) restarted(args [6]uint64) (int, error) {
+	stack, err := t.read("stack")
+	if err != nil {
+		return 0, fmt.Errorf("find out what restart_syscall goes on with: %w", err)
+	}
+	state, _, err := t.stat()
+	if err != nil {
+		return 0, err
+	}
+	switch state {
+	case 'S':
+		if nr, ok := restarted(stack, args); ok {
+			return nr, nil
+		}
+	case 'T', 't':
+		return 0, ErrHidden
+	}
+	return 0, errMoved // not asleep yet, or on its way out
+}
+
+// timeout reads the timeout of a call in nanoseconds, -1 for none.
+func (t thread) timeout(sh shape, args [6]uint64) (int64, error) {
+	v := args[sh.arg]
+	if sh.form == millis {
+		if int32(v) < 0 {
+			return -1, nil
+		}
+		return int64(int32(v)) * 1e6, nil
+	}
+	if v == 0 {
+		return -1, nil
+	}
+	return t.duration(v, sh.form)
+}
+
+// duration reads a timespec or timeval from the thread's memory.
+func (t thread) duration(addr uint64, f form) (int64, error) {
+	var b [16]byte
+	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
+	n, err := unix.ProcessVMReadv(t.tid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}, 0)
+	if err == nil && n != len(b) {
+		err = unix.EFAULT
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the timeout at %#x: %w", addr, err)
+	}
+	sec := int64(binary.NativeEndian.Uint64(b[:8]))
+	part := int64(binary.NativeEndian.Uint64(b[8:]))
+	return nanoseconds(sec, part, f)
+}
+
+// nanoseconds joins the members of a timespec or timeval, at most the highest
+// number, which is how the kernel limits it as well.
+func nanoseconds(sec, part int64, f form) (int64, error) {
+	unit := int64(1)
+	if f == timeval {
+		unit = 1000
+	}
+	if sec < 0 || part < 0 || part > math.MaxInt64/unit {
+		return 0, fmt.Errorf("timeout of %d s and %d is not valid: %w", sec, part, unix.EINVAL)
+	}
+	if sec > math.MaxInt64/int64(1e9) {
+		return math.MaxInt64, nil
+	}
+	return add(sec*1e9, part*unit), nil
+}
