@@ -22,6 +22,8 @@ var (
 	ErrBundle = errors.New("unfit bundle")
 	// ErrRuntime: the runtime's program is missing or failed.
 	ErrRuntime = errors.New("runtime failed")
+	// ErrUnknownRuntime: the name of a runtime that no engine answers to.
+	ErrUnknownRuntime = errors.New("unknown runtime")
 	// ErrUnsupported: the container is of a kind that cannot be handled.
 	ErrUnsupported = errors.New("unsupported container")
 )

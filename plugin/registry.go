@@ -51,8 +51,8 @@ func NewRegistry(c Config) (*Registry, error) {
 		}
 	}
 	if len(r.engines) == 0 {
-		return nil, fmt.Errorf("%w: %q is none of the known runtimes (%s)",
-			ErrUnsupported, c.Runtime, strings.Join(known, ", "))
+		return nil, fmt.Errorf("%w %q: rethaw knows %s, and programs with such a name",
+			ErrUnknownRuntime, c.Runtime, strings.Join(known, ", "))
 	}
 	return r, nil
 }

@@ -105,6 +105,7 @@ func exitCodes() []struct {
 		{plugin.ErrExists, exitState},
 		{plugin.ErrBundle, exitBundle},
 		{plugin.ErrTerminal, exitUsage},
+		{plugin.ErrUnknownRuntime, exitUsage},
 		{plugin.ErrRuntime, exitEnvironment},
 		{plugin.ErrPrivilege, exitEnvironment},
 		{plugin.ErrUnsupported, exitUnsupported},

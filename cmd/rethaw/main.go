@@ -70,9 +70,24 @@ func (a *app) command() *cobra.Command {
 		checkpointCommand, restoreCommand, inspectCommand, checkCommand, verifyCommand,
 		featuresCommand, versionCommand, manCommand,
 	} {
-		root.AddCommand(verb(a))
+		c := verb(a)
+		// What is wrong with arguments is the user's to correct, as with flags.
+		c.Args = usageArgs(c.Args)
+		root.AddCommand(c)
 	}
+	root.Args = usageArgs(cobra.NoArgs)
+	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return root
+}
+
+// usageArgs makes usage errors of what a check of arguments finds.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return usage(c, err)
+		}
+		return nil
+	}
 }
 
 // setup makes the log.
