@@ -117,7 +117,7 @@ static inline void h_sleep(int64_t ns)
 		;
 }
 /* WAIT_FOR waits at most five seconds for something that another task does. */
-#define WAIT_FOR(cond) ({ int i_; for (i_ = 0; !(cond) && i_ < 5000; i_++) h_sleep(MS); (cond) ? 1 : 0; })
+#define WAIT_FOR(cond) ({ int i_ = 0, ok_; while (!(ok_ = !!(cond)) && i_++ < 5000) h_sleep(MS); ok_; })
 
 /* h_slurp reads a (proc) file; the text is terminated. Returns its length, or -1. */
 static inline ssize_t h_slurp(const char *path, char *buf, size_t size)
