@@ -18,7 +18,7 @@ TIMEOUT ?= 25m
 .PHONY: help build install demo test vet unit race e2e bench lint fuzz faults deps clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: deps-go ## bin/rethaw, one static binary
 	@mkdir -p bin

@@ -26,6 +26,12 @@ show() {
 	"$@"
 }
 
+# show_start does so with a command that hands its streams to the container.
+show_start() {
+	printf '%s$ %s%s\n' "$dim" "${*//$work\//} </dev/null >>out 2>&1" "$off"
+	"$@" </dev/null >>"$work/out" 2>&1 || { cat "$work/out" >&2; exit 1; }
+}
+
 # counted prints the last line of what the container wrote.
 counted() { tail -n 1 "$work/out"; }
 
@@ -47,17 +53,17 @@ fi
 # A bundle: busybox alone, and config.json as the runtime writes it.
 mkdir -p "$bundle"/rootfs/{bin,dev,proc,sys,tmp} "$root"
 cp "$(command -v busybox)" "$bundle/rootfs/bin/busybox"
-ln -s busybox "$bundle/rootfs/bin/sh"
+for command in sh sleep; do ln -s busybox "$bundle/rootfs/bin/$command"; done
+cat >"$bundle/rootfs/count" <<'END'
+n=0
+while :; do n=$((n + 1)); echo "count $n"; sleep 0.2; done
+END
 (cd "$bundle" && "$runtime" spec)
-# shellcheck disable=SC2016 # the container's shell expands it
-count='n=0; while :; do n=$((n + 1)); echo "count $n"; busybox sleep 0.2; done'
-sed -i -e 's/"terminal": true/"terminal": false/' \
-	-e "s|\"args\": \\[|\"args\": [\"sh\", \"-c\", \"$(sed 's/["\\]/\\&/g' <<<"$count")\"|" \
-	-e '/^\t\t\t"sh"$/d' "$bundle/config.json"
+sed -i -e 's/"terminal": true/"terminal": false/' -e 's|^\(\t*\)"sh"$|\1"sh", "/count"|' "$bundle/config.json"
 
 say '1. A container that counts, under plain '"$runtime"
 : >"$work/out"
-show "$runtime" --root "$root" run --detach --bundle "$bundle" "$name" </dev/null >>"$work/out" 2>&1
+show_start "$runtime" --root "$root" run --detach --bundle "$bundle" "$name"
 wait_past 9
 counted
 
@@ -65,7 +71,7 @@ say '2. It is checkpointed: all of it goes into an image, and the container is g
 show "$rethaw" checkpoint --runtime "$runtime" --root "$root" --image "$bundle/checkpoint" "$name"
 before=$(counted)
 echo "$before"
-"$runtime" --root "$root" state "$name" 2>/dev/null && { echo "the container is still there" >&2; exit 1; }
+"$runtime" --root "$root" state "$name" >/dev/null 2>&1 && { echo "the container is still there" >&2; exit 1; }
 echo "$runtime knows no such container any more"
 du -sh "$bundle/checkpoint" | awk '{print "the image takes " $1}'
 
@@ -74,8 +80,8 @@ show "$rethaw" inspect "$bundle/checkpoint"
 
 say '4. A second later it is restored, into a fresh container'
 sleep 1
-show "$rethaw" restore --runtime "$runtime" --root "$root" --bundle "$bundle" --image "$bundle/checkpoint" \
-	--detach "$name" </dev/null >>"$work/out" 2>&1
+show_start "$rethaw" restore --runtime "$runtime" --root "$root" --bundle "$bundle" --image "$bundle/checkpoint" \
+	--detach "$name"
 number=$(tr -dc 0-9 <<<"$before")
 wait_past $((number + 9))
 show "$runtime" --root "$root" list

@@ -13,16 +13,17 @@ import (
 // Config says what container to make. The zero value of each field is what most
 // tests want.
 type Config struct {
-	Args     []string // the command; a path inside the container
-	Env      []string // beside PATH and HOME
-	Cwd      string   // / if empty
-	UID, GID uint32
-	Groups   []uint32
-	Caps     []string          // beside the usual ones
-	Stdio    StdioKind         // LogFile unless said
-	HostUsr  bool              // see the host's programs, read-only, rather than busybox alone
-	Mounts   []specs.Mount     // beside the usual ones
-	Edit     func(*specs.Spec) // last word on config.json
+	Args       []string // the command; a path inside the container
+	Env        []string // beside PATH and HOME
+	Cwd        string   // / if empty
+	UID, GID   uint32
+	Groups     []uint32
+	Caps       []string          // beside the usual ones
+	Stdio      StdioKind         // LogFile unless said
+	HostUsr    bool              // see the host's programs, read-only, rather than busybox alone
+	Mounts     []specs.Mount     // beside the usual ones
+	Unconfined bool              // without the usual seccomp filter
+	Edit       func(*specs.Spec) // last word on config.json
 }
 
 // defaultCaps are the capabilities that container engines leave to root.
@@ -58,14 +59,13 @@ func (c *Container) spec(config Config) *specs.Spec {
 		Hostname: "rethaw-" + c.label,
 		Root:     &specs.Root{Path: "rootfs"},
 		Process: &specs.Process{
-			Terminal:        config.Stdio == Terminal,
-			Args:            config.Args,
-			Env:             append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=xterm", "LANG=C.UTF-8"}, config.Env...),
-			Cwd:             cwd,
-			User:            specs.User{UID: config.UID, GID: config.GID, AdditionalGids: config.Groups},
-			NoNewPrivileges: true,
-			Capabilities:    &specs.LinuxCapabilities{Bounding: caps},
-			Rlimits:         []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 1024, Hard: 4096}},
+			Terminal:     config.Stdio == Terminal,
+			Args:         config.Args,
+			Env:          append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=xterm", "LANG=C.UTF-8"}, config.Env...),
+			Cwd:          cwd,
+			User:         specs.User{UID: config.UID, GID: config.GID, AdditionalGids: config.Groups},
+			Capabilities: &specs.LinuxCapabilities{Bounding: caps},
+			Rlimits:      []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 1024, Hard: 4096}},
 		},
 		Mounts: []specs.Mount{
 			mount("/proc", "proc", "proc"),
@@ -89,6 +89,9 @@ func (c *Container) spec(config Config) *specs.Spec {
 			MaskedPaths:   []string{"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug"},
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		},
+	}
+	if config.Unconfined {
+		spec.Linux.Seccomp = nil
 	}
 	if config.UID == 0 {
 		spec.Process.Capabilities.Effective = caps

@@ -54,6 +54,8 @@ type Options struct {
 	Stdio map[FileID]string
 	// Position adds program counter, stack pointer and system call of each thread.
 	Position bool
+	// Moving leaves out what a program changes while it works.
+	Moving bool
 	// Ignore drops facts by "kind name", such as "file pos" (tests of what may change).
 	Ignore map[string]bool
 }
@@ -86,6 +88,9 @@ func Take(init int, options Options) (*Snapshot, error) {
 		return nil, err
 	}
 	s.Tmpfs, err = look.tmpfs()
+	if options.Moving {
+		s.prune()
+	}
 	return s, err
 }
 
