@@ -89,3 +89,17 @@ func frozen(dir string) bool {
 	data, err := os.ReadFile(filepath.Join(dir, "cgroup.freeze"))
 	return err == nil && strings.TrimSpace(string(data)) == "1"
 }
+
+// thaw turns a freezer off: what was killed while frozen cannot end before that.
+func thaw(dir string) error {
+	if !frozen(dir) {
+		return nil
+	}
+	for _, f := range []struct{ file, word string }{{"freezer.state", "THAWED"}, {"cgroup.freeze", "0"}} {
+		path := filepath.Join(dir, f.file)
+		if _, err := os.Stat(path); err == nil {
+			return os.WriteFile(path, []byte(f.word), 0)
+		}
+	}
+	return nil
+}

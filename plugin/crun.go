@@ -197,6 +197,13 @@ func (c *crunContainer) Target(ctx context.Context) (checkpoint.Target, error) {
 
 // Destroy implements Container. crun is a small C program: asking it costs 4 ms.
 func (c *crunContainer) Destroy(ctx context.Context) error {
+	_, freezer, err := c.dirs()
+	if err != nil {
+		return err
+	}
+	if err := thaw(freezer); err != nil {
+		return err
+	}
 	if err := c.init.await(ctx); err != nil {
 		return err
 	}
@@ -208,7 +215,7 @@ func (c *crunContainer) Start(ctx context.Context) error { return c.start(ctx, c
 
 // Kill implements Fresh.
 func (c *crunContainer) Kill(ctx context.Context) error {
-	if err := c.init.kill(ctx); err != nil {
+	if err := c.init.kill(); err != nil {
 		return err
 	}
 	return c.Destroy(ctx)

@@ -129,7 +129,7 @@ func RestoreTree(ctx context.Context, r Request) (*Session, error) {
 	}
 	s := &Session{Result: result, init: process{pid: result.Root}, stdio: new(stdio)}
 	if err := writePid(r.PidFile, result.Root); err != nil {
-		return nil, errors.Join(err, s.init.kill(context.WithoutCancel(ctx)))
+		return nil, errors.Join(err, s.init.kill())
 	}
 	return s, nil
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
@@ -137,6 +139,9 @@ func (c *runcContainer) Status(ctx context.Context) (Status, error) {
 	return Status(status.String()), nil
 }
 
+// dirs returns the container's cgroups as runc recorded them.
+func (c *runcContainer) dirs() []string { return slices.Collect(maps.Values(c.cgroups)) }
+
 // Target implements Container.
 func (c *runcContainer) Target(ctx context.Context) (checkpoint.Target, error) {
 	if err := ownNamespace(c.Candidate(), c.init); err != nil {
@@ -145,10 +150,6 @@ func (c *runcContainer) Target(ctx context.Context) (checkpoint.Target, error) {
 	status, err := c.Status(ctx)
 	if err != nil {
 		return checkpoint.Target{}, err
-	}
-	dirs := make([]string, 0, len(c.cgroups))
-	for _, dir := range c.cgroups {
-		dirs = append(dirs, dir)
 	}
 	t := checkpoint.Target{
 		Engine:    "runc",
@@ -163,7 +164,7 @@ func (c *runcContainer) Target(ctx context.Context) (checkpoint.Target, error) {
 	if c.config.Seccomp != nil {
 		t.SeccompFilters = 1
 	}
-	t.Cgroups, t.Freezer = cgroupDirs(dirs)
+	t.Cgroups, t.Freezer = cgroupDirs(c.dirs())
 	t.Terminal = bundleTerminal(t.Bundle)
 	return t, nil
 }
@@ -171,6 +172,10 @@ func (c *runcContainer) Target(ctx context.Context) (checkpoint.Target, error) {
 // Destroy implements Container. It is done in process; runc's program is asked where
 // the library cannot (an older state file, hooks that fail).
 func (c *runcContainer) Destroy(ctx context.Context) error {
+	_, freezer := cgroupDirs(c.dirs())
+	if err := thaw(freezer); err != nil {
+		return err
+	}
 	if err := c.init.await(ctx); err != nil {
 		return err
 	}
@@ -190,7 +195,7 @@ func (c *runcContainer) Start(ctx context.Context) error { return c.start(ctx, c
 
 // Kill implements Fresh.
 func (c *runcContainer) Kill(ctx context.Context) error {
-	if err := c.init.kill(ctx); err != nil {
+	if err := c.init.kill(); err != nil {
 		return err
 	}
 	return c.Destroy(ctx)
