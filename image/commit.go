@@ -67,8 +67,9 @@ func (w *Writer) seal() error {
 // Commit closes the image and puts it in its place; the package comment has the
 // steps. When it returns without an error, the image is whole, on stable storage
 // and under its name, and what stood there before is gone. When it fails or ctx
-// ends, DIR.partial is removed and what stood there before is as it was. All
-// files that the writer gave out are closed.
+// ends, DIR.partial is removed and what stood there before is as it was, but for a
+// failure of the very last fsync, whose error says so. All files that the writer
+// gave out are closed.
 func (w *Writer) Commit(ctx context.Context) (Stats, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -77,7 +78,7 @@ func (w *Writer) Commit(ctx context.Context) (Stats, error) {
 	}
 	stats, err := w.commit(ctx)
 	if err != nil {
-		err = fmt.Errorf("commit image %s: %w%s", w.Path(), err, spaceHint(err))
+		err = full(fmt.Errorf("commit image %s: %w", w.Path(), err))
 	}
 	path := w.partial.path
 	if closing := w.close(); closing != nil && err != nil {

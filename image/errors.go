@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // What can be wrong with an image; errors.Is tells them apart, errors.As to
@@ -91,4 +93,22 @@ func (e *Error) Unwrap() []error {
 // bad makes an Error that is not about one record.
 func bad(kind error, path, format string, args ...any) *Error {
 	return &Error{Kind: kind, Path: path, Record: -1, Offset: -1, Detail: fmt.Sprintf(format, args...)}
+}
+
+// fullError is a lack of space, with what to do about it.
+type fullError struct{ error }
+
+func (e *fullError) Error() string {
+	return e.error.Error() + " (free some space or choose a directory on another filesystem)"
+}
+
+func (e *fullError) Unwrap() error { return e.error }
+
+// full adds the remedy to err, once, if it is a lack of space.
+func full(err error) error {
+	var known *fullError
+	if errors.As(err, &known) || !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		return err
+	}
+	return &fullError{err}
 }

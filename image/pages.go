@@ -29,7 +29,7 @@ func (w *Writer) Pages() (*Pages, error) {
 	number := uint32(len(w.pages) + 1)
 	file, err := w.partial.create(pagesName(number))
 	if err != nil {
-		return nil, fmt.Errorf("pages file: %w%s", err, spaceHint(err))
+		return nil, full(fmt.Errorf("pages file: %w", err))
 	}
 	p := &Pages{file: file, number: number}
 	w.pages = append(w.pages, p)
@@ -62,7 +62,7 @@ func (p *Pages) Allocate(bytes int64) (offset int64, err error) {
 		return p.size, nil
 	}
 	if err := p.grow(bytes); err != nil {
-		return 0, fmt.Errorf("%s: allocate %d bytes: %w%s", p.file.Name(), bytes, err, spaceHint(err))
+		return 0, full(fmt.Errorf("%s: allocate %d bytes: %w", p.file.Name(), bytes, err))
 	}
 	offset, p.size = p.size, p.size+bytes
 	return offset, nil
@@ -91,12 +91,4 @@ func (w *Writer) allocated(n uint32) (int64, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.size, true
-}
-
-// spaceHint tells what to do when the disk is full.
-func spaceHint(err error) string {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return " (free some space or choose a directory on another filesystem)"
-	}
-	return ""
 }

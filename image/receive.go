@@ -33,7 +33,7 @@ func Receive(ctx context.Context, from io.Reader, dir string) (Stats, error) {
 	r := &receiver{partial: p, source: &source{Reader: from}}
 	stats, err := r.receive(ctx)
 	if err != nil {
-		err = fmt.Errorf("receive image %s: %w", filepath.Join(p.parent.path, p.base), r.explain(err))
+		err = full(fmt.Errorf("receive image %s: %w", filepath.Join(p.parent.path, p.base), r.explain(err)))
 	}
 	if closing := p.abort(); err != nil {
 		err = errors.Join(err, closing)
@@ -187,7 +187,7 @@ func (r *receiver) file(ctx context.Context, from io.Reader, m specs.Member) err
 	if m.Size > 0 {
 		err := retry(func() error { return unix.Fallocate(int(file.Fd()), 0, 0, m.Size) })
 		if err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) {
-			return fmt.Errorf("%s: allocate %d bytes: %w%s", file.Name(), m.Size, err, spaceHint(err))
+			return full(fmt.Errorf("%s: allocate %d bytes: %w", file.Name(), m.Size, err))
 		}
 	}
 	return copyMember(ctx, file, from, m, file.Name())

@@ -113,7 +113,7 @@ func copyMember(ctx context.Context, to io.Writer, from io.Reader, m specs.Membe
 			return readError{fmt.Errorf("%s: read at offset %d: %w", path, m.Size-left+int64(n), err)}
 		}
 		if _, err := to.Write(piece); err != nil {
-			return fmt.Errorf("%s: %w%s", path, err, spaceHint(err))
+			return full(fmt.Errorf("%s: %w", path, err))
 		}
 		hash.Write(piece)
 		left -= int64(n)

@@ -52,7 +52,8 @@ func WithoutSync() Option { return func(w *Writer) { w.durable = false } }
 // Create begins an image that Commit will put at dir. It makes dir.partial, mode
 // 0700, after removing what a dead writer left there, and fails with ErrBusy if a
 // living one has it. dir itself may be absent, empty, or a whole image, which
-// Commit replaces; anything else is ErrOccupied. The caller ends with Commit or
+// Commit replaces; anything else is ErrOccupied. Nothing of the container is needed
+// for it, so it is best called before the stop. The caller ends with Commit or
 // Abort, and may always defer Abort.
 func Create(dir string, options ...Option) (*Writer, error) {
 	payloads, err := newPayloads()
@@ -61,11 +62,11 @@ func Create(dir string, options ...Option) (*Writer, error) {
 	}
 	p, err := newPartial(dir)
 	if err != nil {
-		return nil, fmt.Errorf("create image: %w", err)
+		return nil, full(fmt.Errorf("create image: %w", err))
 	}
 	records, err := p.create(specs.ImageFile)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("create image: %w", err), p.abort())
+		return nil, errors.Join(full(fmt.Errorf("create image: %w", err)), p.abort())
 	}
 	w := &Writer{
 		partial: p, payloads: payloads, records: records, durable: true,
@@ -193,7 +194,7 @@ func (w *Writer) flush() error {
 // append writes b at the end of image.rt. The caller holds mu.
 func (w *Writer) append(b []byte) error {
 	if _, err := w.records.WriteAt(b, w.size); err != nil {
-		w.failed = fmt.Errorf("%w%s", err, spaceHint(err))
+		w.failed = full(err)
 		return w.failed
 	}
 	w.size += int64(len(b))
@@ -218,7 +219,7 @@ func (w *Writer) Member(name string) (*os.File, error) {
 	}
 	file, err := w.partial.create(name)
 	if err != nil {
-		return nil, fmt.Errorf("member %q: %w%s", name, err, spaceHint(err))
+		return nil, full(fmt.Errorf("member %q: %w", name, err))
 	}
 	w.members = append(w.members, file)
 	return file, nil
