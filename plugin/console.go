@@ -44,8 +44,7 @@ func (s *stdio) prepareConsole(spec *Spec) error {
 	return nil
 }
 
-// attachConsole takes the master and relays between it and our terminal, which is
-// put into raw mode: the container's terminal does the editing.
+// attachConsole takes the master and relays the container's output to us.
 func (s *stdio) attachConsole(ctx context.Context) error {
 	file, err := s.socket.receive(ctx)
 	if err != nil {
@@ -59,18 +58,28 @@ func (s *stdio) attachConsole(ctx context.Context) error {
 	if err := console.ClearONLCR(s.master.Fd()); err != nil {
 		return fmt.Errorf("the container's terminal: %w", err)
 	}
-	if err := s.host.SetRaw(); err != nil {
-		return fmt.Errorf("setting our terminal to raw mode: %w", err)
-	}
 	out := s.ours[1]
 	if out == nil {
 		out = os.Stdout
 	}
-	if s.ours[0] != nil {
-		go func() { _, _ = io.Copy(s.master, s.ours[0]) }()
-	}
 	// Reading a master whose slaves are all closed gives EIO: the end.
 	s.relays.Go(func() { _, _ = io.Copy(out, s.master) })
+	return nil
+}
+
+// interact gives the container our input, now that it can take it. Our terminal is put
+// into raw mode: the container's does the editing, and Ctrl-C is the container's.
+func (s *stdio) interact() error {
+	if s.master == nil {
+		return nil
+	}
+	if err := s.host.SetRaw(); err != nil {
+		return fmt.Errorf("setting our terminal to raw mode: %w", err)
+	}
+	if s.ours[0] != nil {
+		// Never waited for: a read from our terminal outlasts the container.
+		go func() { _, _ = io.Copy(s.master, s.ours[0]) }()
+	}
 	s.resize()
 	return nil
 }

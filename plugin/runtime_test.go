@@ -297,3 +297,9 @@ func TestRuntimeMissing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// devpts is the mount that a container with a terminal needs.
+func devpts() runtimespec.Mount {
+	return runtimespec.Mount{Destination: "/dev/pts", Type: "devpts", Source: "devpts",
+		Options: []string{"newinstance", "ptmxmode=0666", "mode=0620"}}
+}

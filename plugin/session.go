@@ -40,19 +40,21 @@ func (s *Session) Wait(ctx context.Context, signals <-chan os.Signal) (int, erro
 		status, err := s.init.wait()
 		ended <- end{status, err}
 	}()
-	s.stdio.resize()
+	// Without it the container still runs, only less comfortably.
+	interact := s.stdio.interact()
 	for {
 		select {
 		case sig := <-signals:
 			s.forward(sig)
 		case e := <-ended:
 			s.stdio.close()
+			err := errors.Join(e.err, interact)
 			if s.container != nil {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 				defer cancel()
-				e.err = errors.Join(e.err, s.container.Destroy(ctx))
+				err = errors.Join(err, s.container.Destroy(ctx))
 			}
-			return e.status, e.err
+			return e.status, err
 		}
 	}
 }

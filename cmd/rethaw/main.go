@@ -66,10 +66,11 @@ func (a *app) command() *cobra.Command {
 	flags.StringVar(&a.root, "root", "", "the runtime's state directory (default: the runtime's own)")
 	flags.BoolVar(&a.debug, "debug", false, "log each step with its time")
 	flags.StringVar(&a.logFormat, "log-format", "text", `format of the log on stderr: "text" or "json"`)
-	for _, verb := range []func(*app) *cobra.Command{
+	verbs := []func(*app) *cobra.Command{
 		checkpointCommand, restoreCommand, inspectCommand, checkCommand, verifyCommand,
-		featuresCommand, versionCommand, manCommand,
-	} {
+		featuresCommand, versionCommand,
+	}
+	for _, verb := range append(verbs, extraCommands()...) {
 		c := verb(a)
 		// What is wrong with arguments is the user's to correct, as with flags.
 		c.Args = usageArgs(c.Args)
