@@ -9,8 +9,8 @@
 // and, if the tasks were killed, has the engine remove what is left, so that the id is
 // free again as after `runc checkpoint`.
 //
-// A restore: CheckBundle compares the bundle with the image before anything is made;
-// Restore has the engine create the container from the unmodified bundle, hands its
+// A restore: CheckMachine, CheckBundle and CheckRootfs compare the image with what it
+// shall come into before anything is made; Restore has the engine create the container from the unmodified bundle, hands its
 // waiting init to package restore, which seizes it, calls the engine's start and
 // makes it the restored tree. Any failure removes the fresh container. A Session then
 // is the running container: Wait stays with it as `runc run` does, Release leaves

@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/restore"
 	"github.com/rethaw/rethaw/specs"
 )
@@ -22,13 +23,12 @@ type Request struct {
 	// Spec of the fresh container; its stdio is what the container gets. The ID is
 	// "" for an image of a tree of host tasks, which needs no container.
 	Spec Spec
-	// Header is that of the image.
-	Header *specs.Header
 	// Detach leaves the restored tasks to themselves: Session.Wait is not called.
 	Detach bool
 	// PidFile takes the host pid of the restored root, "" for none.
 	PidFile string
-	// Options go to package restore.
+	// Options go to package restore. Without an image there it is the one beside
+	// the bundle (ImageDir).
 	Options restore.Options
 }
 
@@ -42,20 +42,41 @@ type Session struct {
 	stdio     *stdio
 }
 
-// Restore has the engine make a container and restores the image in it. On any
+// Restore restores an image: into a container that an engine makes, the one which the
+// image comes from if it is in use, or without one if the request names none. On any
 // failure nothing is left of the container.
-func Restore(ctx context.Context, e Engine, r Request) (*Session, error) {
+func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error) {
 	if r.Options.Log == nil {
 		r.Options.Log = silent()
 	}
+	if r.Options.Image == "" {
+		r.Options.Image = ImageDir(r.Spec.Bundle)
+	}
+	img, err := image.Open(r.Options.Image)
+	if err != nil {
+		return nil, err
+	}
+	defer img.Close()
+	if err := CheckMachine(img.Header()); err != nil {
+		return nil, err
+	}
+	if r.Spec.ID == "" {
+		return restoreTree(ctx, img, r)
+	}
+	return restoreContainer(ctx, engines.Engine(img.Header().Engine), img, r)
+}
+
+// restoreContainer checks what can be checked before, makes the container and
+// restores into it.
+func restoreContainer(ctx context.Context, e Engine, img *image.Reader, r Request) (*Session, error) {
 	bundle, err := LoadBundle(r.Spec.Bundle)
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckMachine(r.Header); err != nil {
+	if err := CheckBundle(img.Header(), bundle); err != nil {
 		return nil, err
 	}
-	if err := CheckBundle(r.Header, bundle); err != nil {
+	if err := CheckRootfs(img, bundle); err != nil {
 		return nil, err
 	}
 	held, err := lockName(e.Name(), r.Spec.ID)
@@ -114,14 +135,11 @@ func (s *Session) create(ctx context.Context, e Engine, spec Spec, b *Bundle, r 
 	return writePid(r.PidFile, s.init.pid)
 }
 
-// RestoreTree restores an image of a tree of host tasks.
-func RestoreTree(ctx context.Context, r Request) (*Session, error) {
-	if !r.Header.Host {
+// restoreTree restores an image of a tree of host tasks.
+func restoreTree(ctx context.Context, img *image.Reader, r Request) (*Session, error) {
+	if h := img.Header(); !h.Host {
 		return nil, fmt.Errorf("%w: the image is of the container %q: name the container to be made and its --bundle",
-			ErrUnsupported, r.Header.Container)
-	}
-	if err := CheckMachine(r.Header); err != nil {
-		return nil, err
+			ErrUnsupported, h.Container)
 	}
 	result, err := restore.Tree(ctx, r.Options)
 	if err != nil {

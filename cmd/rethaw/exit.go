@@ -15,6 +15,7 @@ import (
 	"github.com/rethaw/rethaw/checkpoint"
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/plugin"
+	"github.com/rethaw/rethaw/restore"
 )
 
 // The exit codes of rethaw. A restore in the foreground exits with the status of the
@@ -110,6 +111,7 @@ func exitCodes() []struct {
 		{plugin.ErrPrivilege, exitEnvironment},
 		{plugin.ErrUnsupported, exitUnsupported},
 		{checkpoint.ErrUnsupported, exitUnsupported},
+		{restore.ErrUnfit, exitUnsupported},
 		{image.ErrNotImage, exitImage},
 		{image.ErrTruncated, exitImage},
 		{image.ErrCorrupt, exitImage},

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/plugin"
 )
 
@@ -59,33 +58,20 @@ func restoreCommand(a *app) *cobra.Command {
 	return c
 }
 
-// restore chooses between a container and a process tree.
+// restore restores what the arguments name.
 func (a *app) restore(ctx context.Context, args []string, r plugin.Request) (*plugin.Session, error) {
 	if err := plugin.CheckPrivilege(); err != nil {
 		return nil, err
 	}
-	if r.Options.Image == "" {
-		if len(args) == 0 {
-			return nil, usageError{"name the container to be made, or the --image of a process tree"}
-		}
-		r.Options.Image = plugin.ImageDir(r.Spec.Bundle)
-	}
-	img, err := image.Open(r.Options.Image)
-	if err != nil {
-		return nil, err
-	}
-	r.Header = img.Header()
-	if err := img.Close(); err != nil {
-		return nil, err
+	if len(args) > 0 {
+		r.Spec.ID = args[0]
+	} else if r.Options.Image == "" {
+		return nil, usageError{"name the container to be made, or the --image of a process tree"}
 	}
 	r.Options.Log = a.log
-	if len(args) == 0 {
-		return plugin.RestoreTree(ctx, r)
-	}
-	r.Spec.ID = args[0]
 	registry, err := a.registry()
 	if err != nil {
 		return nil, err
 	}
-	return plugin.Restore(ctx, registry.Engine(r.Header.Engine), r)
+	return plugin.Restore(ctx, registry, r)
 }
