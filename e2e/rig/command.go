@@ -22,7 +22,6 @@ type Result struct {
 	Stdout string
 	Stderr string
 	Took   time.Duration
-	MaxRSS int64 // bytes, from wait4(2)
 }
 
 func (r Result) String() string {
@@ -102,7 +101,6 @@ func finish(cmd *exec.Cmd) Result {
 	}
 	result.Took = time.Since(start)
 	result.Code = cmd.ProcessState.ExitCode()
-	result.MaxRSS = maxRSS(cmd.ProcessState)
 	var exit *exec.ExitError
 	if result.Err != nil && !errors.As(result.Err, &exit) && result.Code == 0 {
 		result.Code = -1

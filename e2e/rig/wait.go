@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -36,13 +35,4 @@ func (c *Container) Tasks() []int {
 		break
 	}
 	return pids
-}
-
-// maxRSS returns the peak memory of a process that has ended, in bytes.
-func maxRSS(state *os.ProcessState) int64 {
-	usage, ok := state.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0
-	}
-	return usage.Maxrss << 10 // getrusage(2): kilobytes
 }

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/rethaw/rethaw/e2e/rig"
+)
+
+// The figures that Rethaw is held to.
+const (
+	frozenGoal     = 5 * time.Millisecond
+	checkpointGoal = 20 * time.Millisecond
+	restoreGoal    = 15 * time.Millisecond // above create and start
+	memoryGoal     = 40_000_000            // bytes at the peak
+	binaryGoal     = 15_000_000            // bytes
+	rateGoal       = 0.5                   // of a plain write
+)
+
+// trivial measures a container of a shell and a sleep.
+func (b *bench) trivial() {
+	c := b.rig.New(b, rig.Config{Args: []string{"/bin/sh", "-c", "sleep 1000000 & wait"}})
+	var plain, frozen, checkpoint, restore []time.Duration
+	for i := range b.runs + 1 {
+		created := c.RuntimeCommand("create", "--bundle", c.Bundle)
+		started := c.Runtime("start", c.ID)
+		if started.Code != 0 {
+			b.Fatalf("%v", started)
+		}
+		rig.Eventually(b, 10*time.Second, "the shell's child", func() bool { return len(c.Tasks()) == 2 })
+		done, stats := c.CheckpointStats()
+		restored := c.Restore()
+		rig.Eventually(b, 10*time.Second, "the restored tasks", func() bool { return len(c.Tasks()) == 2 })
+		c.Delete()
+		if i == 0 {
+			continue // everything is in the page cache from here on
+		}
+		plain = append(plain, created.Took+started.Took)
+		frozen = append(frozen, time.Duration(stats.Frozen)*time.Microsecond)
+		checkpoint = append(checkpoint, done.Took)
+		restore = append(restore, restored.Took)
+	}
+	above := median(restore) - median(plain)
+	b.goal("trivial container: frozen", ms(median(frozen)), median(frozen) < frozenGoal, "under "+ms(frozenGoal))
+	b.goal("trivial container: rethaw checkpoint, all of it", ms(median(checkpoint)), median(checkpoint) < checkpointGoal, "under "+ms(checkpointGoal))
+	b.note("trivial container: "+b.rig.Runtime+" create and start", ms(median(plain)))
+	b.note("trivial container: rethaw restore, all of it", ms(median(restore)))
+	b.goal("trivial container: restore above create and start", ms(above), above <= restoreGoal, "at most "+ms(restoreGoal))
+}
+
+// redis measures a server with 100 MB of data, left running.
+func (b *bench) redis() {
+	c := b.rig.New(b, rig.Config{
+		Args: []string{"/usr/bin/redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+			"--enable-debug-command", "yes", "--dir", "/tmp"},
+		HostUsr: true,
+	})
+	c.Run()
+	rig.Eventually(b, 30*time.Second, "redis to listen", func() bool {
+		return c.Exec("/usr/bin/redis-cli", "ping").Code == 0
+	})
+	if r := c.Exec("/usr/bin/redis-cli", "debug", "populate", "100000", "key", "1000"); r.Code != 0 {
+		b.Fatalf("%v", r)
+	}
+	var dump, write, frozen, restore []time.Duration
+	var size int64
+	for i := range b.runs + 1 {
+		done, stats := c.CheckpointStats("--leave-running")
+		size = c.ImageSize()
+		plain := b.plainWrite(filepath.Dir(c.Bundle), size)
+		if i == 0 {
+			continue
+		}
+		dump = append(dump, done.Took)
+		frozen = append(frozen, time.Duration(stats.Frozen)*time.Microsecond)
+		write = append(write, plain)
+	}
+	for range b.runs {
+		c.Delete()
+		restored := c.Restore()
+		restore = append(restore, restored.Took)
+	}
+	memory := c.PeakMemory("checkpoint", "--image", c.Image)
+	restoreMemory := c.PeakMemory("restore", "--detach", "--bundle", c.Bundle, "--image", c.Image)
+	rate := float64(median(write)) / float64(median(dump))
+	b.note("redis with 100 MB: size of the image", mb(size))
+	b.note("redis with 100 MB: frozen", ms(median(frozen)))
+	b.note("redis with 100 MB: plain write and fsync of as many bytes", ms(median(write)))
+	b.note("redis with 100 MB: rethaw checkpoint -R, all of it", ms(median(dump)))
+	b.goal("redis with 100 MB: rate of the dump to that of the write", strconv.FormatFloat(rate, 'f', 2, 64), rate >= rateGoal,
+		"at least "+strconv.FormatFloat(rateGoal, 'f', 2, 64))
+	b.note("redis with 100 MB: rethaw restore, all of it", ms(median(restore)))
+	b.goal("redis with 100 MB: peak memory of checkpoint", mb(memory), memory < memoryGoal, "under "+mb(memoryGoal))
+	b.goal("redis with 100 MB: peak memory of restore", mb(restoreMemory), restoreMemory < memoryGoal, "under "+mb(memoryGoal))
+}
+
+// plainWrite writes so many bytes into a new file beside the image, as an image is
+// written: in large pieces, and on the disk when it returns.
+func (b *bench) plainWrite(dir string, size int64) time.Duration {
+	piece := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	path := filepath.Join(dir, "plain")
+	start := time.Now()
+	file, err := os.Create(path)
+	if err != nil {
+		b.Fatalf("plain write: %v", err)
+	}
+	for left := size; left > 0; left -= int64(len(piece)) {
+		if _, err := file.Write(piece[:min(left, int64(len(piece)))]); err != nil {
+			b.Fatalf("plain write: %v", err)
+		}
+	}
+	if err := file.Sync(); err != nil {
+		b.Fatalf("plain write: %v", err)
+	}
+	if err := file.Close(); err != nil {
+		b.Fatalf("plain write: %v", err)
+	}
+	took := time.Since(start)
+	_ = os.Remove(path)
+	return took
+}
+
+// size looks at the program itself.
+func (b *bench) size() {
+	info, err := os.Stat(b.rig.Rethaw)
+	if err != nil {
+		b.Fatalf("%v", err)
+	}
+	b.goal("the program", mb(info.Size()), info.Size() < binaryGoal, "under "+mb(binaryGoal))
+}
