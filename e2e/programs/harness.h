@@ -39,7 +39,7 @@ struct h_gap {
 
 static struct {
 	uint64_t nonce, start;
-	int check, dirfd, eintr_ok, lock, ngaps;
+	int check, dirfd, eintr_ok, lock, ngaps, restores;
 	const char *part; /* name of a helper process, NULL in the main one */
 	char prefix[256], fail[16384];
 	int64_t last;
@@ -189,9 +189,10 @@ static inline long verify(const void *buf, size_t len, uint64_t seed)
 static inline void h_tick(void)
 {
 	int64_t now = h_now();
-	if (now - h.last > 100 * MS) {
-		uint64_t start = h_stat("/proc/self/stat", 22);
+	uint64_t start = h_stat("/proc/self/stat", 22);
+	if (now - h.last > 100 * MS || start != h.start) {
 		h.gaps[h.ngaps++ % H_GAPS] = (struct h_gap){h.last, now - 20 * MS, start != h.start};
+		h.restores += start != h.start;
 		h.start = start;
 	}
 	h.last = h_now();
