@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rethaw/rethaw/internal/procfs"
@@ -43,6 +44,7 @@ func (d *dump) saveMemory(ctx context.Context) error {
 	}
 	for _, p := range d.live() {
 		if m := records[p]; m != nil {
+			slices.SortFunc(m.Pages, byStart)
 			if err := d.out.Put(p.memory, m); err != nil {
 				return err
 			}
@@ -117,6 +119,9 @@ func (d *dump) area(p *process, v *procfs.VMA) (specs.Area, error) {
 	}
 	if kind, ok := special[v.Path]; ok {
 		a.Kind = kind
+		if kind == "vdso" || kind == "vvar" {
+			a.Name = v.Path
+		}
 		return a, nil
 	}
 	if v.Inode == 0 && (v.Path == "" || strings.HasPrefix(v.Path, "[anon:")) {

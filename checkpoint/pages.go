@@ -91,13 +91,7 @@ func (d *dump) writePages(ctx context.Context, jobs []pageJob) error {
 			return d.pageWorker(queue, &mu)
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	for _, j := range jobs {
-		slices.SortFunc(j.m.Pages, byStart)
-	}
-	return nil
+	return g.Wait()
 }
 
 func byStart(a, b specs.Extent) int {

@@ -49,3 +49,21 @@ func FreeRange(mapped []Range, size uint64) (uint64, error) {
 	}
 	return 0, fmt.Errorf("no %d free bytes between %d mappings", size, len(mapped))
 }
+
+// FreeAbove finds size free bytes above from, between mapped ranges in the
+// order of their addresses: where neither the kernel nor usual programs put anything by themselves.
+func FreeAbove(mapped []Range, from, size uint64) (uint64, error) {
+	for _, r := range mapped {
+		if r.End <= from {
+			continue
+		}
+		if r.Start >= from+size+margin {
+			break
+		}
+		from = (r.End + margin + 0xfff) &^ 0xfff
+	}
+	if from+size > highest {
+		return 0, fmt.Errorf("no %d free bytes between %d mappings", size, len(mapped))
+	}
+	return from, nil
+}

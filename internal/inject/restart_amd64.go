@@ -56,3 +56,15 @@ func Restarted(r ptrace.Registers) ptrace.Registers {
 	r.Orig_rax = noSyscall
 	return r
 }
+
+// Settle makes registers of an image fit for a thread whose kernel state is new:
+// a system call that would go on from what the kernel had kept of it
+// (restart_syscall(2)) is issued again instead. Other restarts are left to the
+// kernel.
+func Settle(r *ptrace.Registers) {
+	if Interrupted(r) && -int64(r.Rax) == eRestartRestartBlock {
+		r.Rax = r.Orig_rax
+		r.Rip -= syscallLen
+		r.Orig_rax = noSyscall
+	}
+}

@@ -1,0 +1,197 @@
+package inject
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/rethaw/rethaw/internal/ptrace"
+	"golang.org/x/sys/unix"
+)
+
+// Arena is the workplace of a restore inside the tasks that it builds: the same
+// code and control block as those of a Session, shared by a task and all that
+// are forked from it. One thread at a time runs in it. It is not
+// guarded against our death: tasks that are half built die with us
+// (PTRACE_O_EXITKILL).
+type Arena struct {
+	mem  []byte
+	base uint64
+}
+
+// ArenaSize is the size of an Arena in bytes.
+const ArenaSize = 1 << 20
+
+// errNoInstruction means that a vdso has no system call instruction, which
+// every one has for its fallbacks.
+var errNoInstruction = errors.New("no system call instruction in the vdso")
+
+// Gate finds a system call instruction in the vdso of a process.
+func Gate(mem *os.File, vdso Range) (uint64, error) {
+	code := make([]byte, vdso.End-vdso.Start)
+	if _, err := mem.ReadAt(code, int64(vdso.Start)); err != nil {
+		return 0, fmt.Errorf("read vdso: %w", err)
+	}
+	i := bytes.Index(code, []byte{0x0f, 0x05})
+	if i < 0 {
+		return 0, errNoInstruction
+	}
+	return vdso.Start + uint64(i), nil
+}
+
+// Single makes one system call in a stopped thread through the instruction at
+// gate. The thread is left in the stop at the call's exit.
+func Single(t *ptrace.Thread, gate uint64, call *Call) error {
+	regs, err := t.Registers()
+	if err != nil {
+		return err
+	}
+	regs.Rip, regs.Rax, regs.Orig_rax = gate, call.Nr, noSyscall
+	regs.Rdi, regs.Rsi, regs.Rdx = call.Args[0], call.Args[1], call.Args[2]
+	regs.R10, regs.R8, regs.R9 = call.Args[3], call.Args[4], call.Args[5]
+	if err := t.SetRegisters(&regs); err != nil {
+		return err
+	}
+	for range 2 {
+		if err := t.AwaitSyscall(); err != nil {
+			return err
+		}
+	}
+	regs, err = t.Registers()
+	call.Ret = int64(regs.Rax)
+	return err
+}
+
+// NewArena maps an arena at address base of a stopped thread, through the
+// system call instruction at gate.
+func NewArena(t *ptrace.Thread, gate, base uint64) (*Arena, error) {
+	call := Call{Nr: unix.SYS_MMAP, Args: [6]uint64{base, ArenaSize, unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC,
+		unix.MAP_SHARED | unix.MAP_ANONYMOUS | unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0}}
+	if err := Single(t, gate, &call); err != nil {
+		return nil, err
+	}
+	if uint64(call.Ret) != base {
+		return nil, &Error{"mmap", t.TID, unix.Errno(-call.Ret)}
+	}
+	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/map_files/%x-%x", t.TID, base, base+ArenaSize), os.O_RDWR, 0)
+	if err != nil {
+		return nil, &Error{"open arena of", t.TID, err}
+	}
+	defer f.Close()
+	mem, err := unix.Mmap(int(f.Fd()), 0, ArenaSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, &Error{"map arena of", t.TID, err}
+	}
+	a := &Arena{mem, base}
+	copy(a.mem, blobCode())
+	k := a.slot()
+	at := base + slotOff
+	k.owner, k.ownerw = at+ownerOff, 1
+	k.waitv = [2]waitv{{uaddr: at, flags: futexSize32}, {uaddr: at + ownerOff, flags: futexSize32, val: 1}}
+	return a, nil
+}
+
+// Close gives up our mapping; the tasks have theirs until they unmap it.
+func (a *Arena) Close() error { return unix.Munmap(a.mem) }
+
+func (a *Arena) slot() *slot { return (*slot)(unsafe.Pointer(&a.mem[slotOff])) }
+
+// Range is where the tasks have the arena.
+func (a *Arena) Range() Range { return Range{a.base, a.base + ArenaSize} }
+
+// Data is the room for arguments and results, and its address in the tasks.
+func (a *Arena) Data() ([]byte, uint64) {
+	return a.mem[dataOff : ArenaSize-stackSize], a.base + dataOff
+}
+
+// Run has a stopped thread make the calls, in order and all of them, and fills
+// in their results. The thread stands in a Trap stop afterwards. onEvent (may be
+// nil) is told of forks and clones on the way.
+func (a *Arena) Run(t *ptrace.Thread, calls []Call, onEvent func(ptrace.Stop) error) error {
+	for len(calls) > 0 {
+		n := min(len(calls), MaxCalls)
+		if err := a.batch(t, calls[:n], onEvent); err != nil {
+			return err
+		}
+		calls = calls[n:]
+	}
+	return nil
+}
+
+func (a *Arena) batch(t *ptrace.Thread, calls []Call, onEvent func(ptrace.Stop) error) error {
+	k := a.slot()
+	room := unsafe.Slice((*Call)(unsafe.Pointer(&a.mem[slotOff+callsOff])), MaxCalls)
+	copy(room, calls)
+	k.count = uint64(len(calls))
+	before := k.command
+	command := atomic.AddUint32(&k.command, 1)
+	regs, err := t.Registers()
+	if err != nil {
+		return err
+	}
+	regs.Rip, regs.Rbx, regs.R12 = a.base, a.base+slotOff, uint64(before)
+	regs.Rsp, regs.Eflags, regs.Orig_rax = a.base+ArenaSize, 0x202, noSyscall
+	if err := t.SetRegisters(&regs); err != nil {
+		return err
+	}
+	if err := t.SetSigMask(everything); err != nil {
+		return err
+	}
+	if err := t.Cont(0); err != nil {
+		return err
+	}
+	if err := a.await(t, command, onEvent); err != nil {
+		return err
+	}
+	if _, err := t.Halt(); err != nil {
+		return err
+	}
+	copy(calls, room)
+	return nil
+}
+
+// await waits until the batch is done, looking at the thread too: it may stop
+// for an event, or end.
+func (a *Arena) await(t *ptrace.Thread, command uint32, onEvent func(ptrace.Stop) error) error {
+	k := a.slot()
+	deadline := time.Now().Add(5 * time.Minute) // reading memory of any size
+	for n := 0; ; n++ {
+		done := atomic.LoadUint32(&k.done)
+		if done == command {
+			return nil
+		}
+		if n >= 10 || onEvent == nil {
+			futexWait(&k.done, done, time.Millisecond)
+		}
+		stop, stopped, err := t.Poll()
+		if err != nil {
+			return err
+		}
+		if !stopped {
+			if time.Now().After(deadline) {
+				return &Error{"run a batch", t.TID, ptrace.ErrTimeout}
+			}
+			continue
+		}
+		signal := 0
+		switch {
+		case stop.Kind >= ptrace.Exited:
+			return &Error{"run a batch", t.TID, fmt.Errorf("%v (%d): %w", stop.Kind, stop.Signal, ptrace.ErrGone)}
+		case stop.Kind == ptrace.Signal && stop.Signal != int(unix.SIGSTOP):
+			return &Error{"run a batch", t.TID, fmt.Errorf("unexpected signal %d", stop.Signal)}
+		case stop.Kind == ptrace.Signal:
+			signal = stop.Signal
+		case stop.Kind == ptrace.Event && onEvent != nil:
+			if err := onEvent(stop); err != nil {
+				return err
+			}
+		}
+		if err := t.Cont(signal); err != nil {
+			return err
+		}
+	}
+}

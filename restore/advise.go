@@ -1,0 +1,107 @@
+package restore
+
+import (
+	"fmt"
+
+	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/internal/procfs"
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// Advice of madvise(2) by the VmFlag that it leaves.
+var adviceFlags = map[string]uint64{
+	"dc": unix.MADV_DONTFORK, "dd": unix.MADV_DONTDUMP, "wf": unix.MADV_WIPEONFORK, "mg": unix.MADV_MERGEABLE,
+	"hg": unix.MADV_HUGEPAGE, "nh": unix.MADV_NOHUGEPAGE, "sr": unix.MADV_SEQUENTIAL, "rr": unix.MADV_RANDOM,
+}
+
+// Flags of mlock2(2) and prctl(PR_SET_VMA).
+const (
+	mlockOnFault   = 1
+	prSetVMA       = 0x53564d41
+	prSetVMAName   = 0
+	maxVMANameSize = 80
+)
+
+// advise gives every area its advice, locks and name.
+func (b *builder) advise() error {
+	data, at := b.t.arena.Data()
+	for _, a := range b.t.mm.Areas {
+		if kernelArea(a.Kind) {
+			continue
+		}
+		locked, onFault := false, false
+		for _, f := range a.Flags {
+			if advice, ok := adviceFlags[f]; ok {
+				b.add(fmt.Sprintf("advise %x-%x %s", a.Start, a.End, f), unix.SYS_MADVISE, a.Start, a.End-a.Start, advice)
+			}
+			locked, onFault = locked || f == "lo", onFault || f == "lf"
+		}
+		if locked {
+			flags := uint64(0)
+			if onFault {
+				flags = mlockOnFault
+			}
+			b.add(fmt.Sprintf("lock %x-%x", a.Start, a.End), unix.SYS_MLOCK2, a.Start, a.End-a.Start, flags)
+		}
+		if a.Name != "" && len(a.Name) < maxVMANameSize {
+			// The name is read when the batch runs: one batch, one name.
+			if err := b.flush(); err != nil {
+				return err
+			}
+			copy(data, a.Name+"\x00")
+			b.add(fmt.Sprintf("name %x-%x", a.Start, a.End), unix.SYS_PRCTL, prSetVMA, prSetVMAName, a.Start, a.End-a.Start, at)
+			if err := b.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return b.flush()
+}
+
+// mmMap is struct prctl_mm_map of PR_SET_MM_MAP (prctl(2)).
+type mmMap struct {
+	startCode, endCode, startData, endData, startBrk, brk, startStack uint64
+	argStart, argEnd, envStart, envEnd, auxv                          uint64
+	auxvSize, exeFD                                                   uint32
+}
+
+// fields sets the places that /proc/PID/stat, cmdline and environ show.
+func (b *builder) fields() error {
+	m := b.t.mm
+	data, at := b.t.arena.Data()
+	const auxvOff = 256
+	copy(data[auxvOff:], m.Auxv)
+	words := []uint64{m.StartCode, m.EndCode, m.StartData, m.EndData, m.StartBrk, m.Brk, m.StartStack,
+		m.ArgStart, m.ArgEnd, m.EnvStart, m.EnvEnd, at + auxvOff}
+	for i, w := range words {
+		putWord(data[i*8:], w)
+	}
+	putWord32(data[len(words)*8:], uint32(len(m.Auxv)))
+	putWord32(data[len(words)*8+4:], ^uint32(0))
+	size := uint64(len(words)*8 + 8)
+	b.add("set mm fields", unix.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP, at, size)
+	return b.flush()
+}
+
+// areasOf is what is mapped once a space is as its record says.
+func areasOf(m *specs.Memory) []procfs.VMA {
+	names := map[string]string{"vdso": "[vdso]", "vsyscall": "[vsyscall]", "stack": "[stack]", "heap": "[heap]"}
+	var list []procfs.VMA
+	for _, a := range m.Areas {
+		v := procfs.VMA{Start: a.Start, End: a.End, Path: names[a.Kind]}
+		if a.Kind == "vvar" {
+			v.Path = a.Name
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+func sortRanges(ranges []inject.Range) {
+	for i := range ranges {
+		for j := i; j > 0 && ranges[j].Start < ranges[j-1].Start; j-- {
+			ranges[j], ranges[j-1] = ranges[j-1], ranges[j]
+		}
+	}
+}

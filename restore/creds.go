@@ -1,0 +1,98 @@
+package restore
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// capHeader is _LINUX_CAPABILITY_VERSION_3 of capset(2).
+const capHeader = 0x20080522
+
+// creds gives a thread its credentials by system calls of its own, so that it
+// never gets a right that it could not have taken itself. It begins with
+// what needs rights and ends with giving them up.
+func (r *restorer) creds(t *task, th *thread) error {
+	c := &th.rec.Creds
+	data, at := t.arena.Data()
+	const capsOff, groupsOff = 0, 64
+	var b batch
+	now, err := r.status(t, th)
+	if err != nil {
+		return err
+	}
+	// Bounding set: capabilities can only be dropped from it.
+	for bit := range uint64(64) {
+		if now.CapBnd&^c.Bounding&(1<<bit) != 0 {
+			b.add(fmt.Sprintf("drop capability %d from the bounding set", bit), unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, bit)
+		}
+	}
+	if !sameGroups(now.Groups, c.Groups) {
+		for i, g := range c.Groups {
+			putWord32(data[groupsOff+i*4:], g)
+		}
+		b.add("set groups", unix.SYS_SETGROUPS, uint64(len(c.Groups)), at+groupsOff)
+	}
+	// SECBIT_KEEP_CAPS lets capabilities outlive the change of the user id.
+	const keepCaps = 1 << 4
+	if now.Uid != [4]uint32{c.UID, c.EUID, c.SUID, c.FSUID} || now.Gid != [4]uint32{c.GID, c.EGID, c.SGID, c.FSGID} {
+		b.add("keep capabilities", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1)
+		b.add("set group ids", unix.SYS_SETRESGID, uint64(c.GID), uint64(c.EGID), uint64(c.SGID))
+		b.add("set filesystem group id", unix.SYS_SETFSGID, uint64(c.FSGID))
+		b.add("set user ids", unix.SYS_SETRESUID, uint64(c.UID), uint64(c.EUID), uint64(c.SUID))
+		b.add("set filesystem user id", unix.SYS_SETFSUID, uint64(c.FSUID))
+	}
+	// First with SETPCAP in effect still, for the securebits.
+	const setpcap = 1 << unix.CAP_SETPCAP
+	effective := c.Effective | now.CapPrm&c.Permitted&setpcap
+	capset := func(off int, effective uint64) {
+		putWord32(data[off:], capHeader)
+		putWord32(data[off+4:], 0)
+		for i := range 2 {
+			shift := 32 * i
+			putWord32(data[off+8+i*12:], uint32(effective>>shift))
+			putWord32(data[off+12+i*12:], uint32(c.Permitted>>shift))
+			putWord32(data[off+16+i*12:], uint32(c.Inheritable>>shift))
+		}
+	}
+	const groupsMax = 65536 * 4
+	first, second := groupsOff+groupsMax, groupsOff+groupsMax+64
+	capset(first, effective)
+	capset(second, c.Effective)
+	b.add("set capabilities", unix.SYS_CAPSET, at+uint64(first), at+uint64(first)+8)
+	if c.SecureBits&^keepCaps != 0 {
+		b.add("set securebits", unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, uint64(c.SecureBits))
+	} else {
+		b.add("set keepcaps", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, uint64(c.SecureBits>>4&1))
+	}
+	for bit := range uint64(64) {
+		if c.Ambient&(1<<bit) != 0 {
+			b.add(fmt.Sprintf("raise ambient capability %d", bit), unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, bit, 0, 0)
+		} else if now.CapAmb&(1<<bit) != 0 {
+			b.add(fmt.Sprintf("lower ambient capability %d", bit), unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_LOWER, bit, 0, 0)
+		}
+	}
+	b.add("set capabilities", unix.SYS_CAPSET, at+uint64(second), at+uint64(second)+8)
+	if c.NoNewPrivs {
+		b.add("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	} else if now.NoNewPrivs {
+		return fmt.Errorf("%w: the fresh container sets no_new_privs, which the image's did not have; use the same configuration", ErrUnfit)
+	}
+	if th.rec.PDeathSig != 0 {
+		// A change of credentials clears it.
+		b.add("set parent death signal", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uint64(th.rec.PDeathSig))
+	}
+	return b.run(t, th)
+}
+
+func sameGroups(a, b []uint32) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}

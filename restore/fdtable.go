@@ -1,0 +1,203 @@
+package restore
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// installFiles fills the table of descriptors of every task, then has what can
+// only be made inside a task be made there, and completes what needs the tables.
+func (r *restorer) installFiles() error {
+	done := map[specs.ID]*task{}
+	for _, t := range r.made {
+		if t.ghost || t.rec.State == "zombie" || t.rec.FDs == 0 {
+			continue
+		}
+		if first := done[t.rec.FDs]; first != nil && first.sharesTable(t) {
+			continue
+		}
+		done[t.rec.FDs] = t
+		if err := r.install(t); err != nil {
+			return taskError("install descriptors", t, err)
+		}
+	}
+	if err := r.makeInTasks(); err != nil {
+		return err
+	}
+	for id, rec := range r.descriptions() {
+		k := kindOf(rec)
+		if k.late == nil {
+			continue
+		}
+		h := r.files.holders[id][0]
+		if err := k.late(r, h.t, h.fd, rec); err != nil {
+			return &Error{"complete file", describe(id, rec), err}
+		}
+	}
+	return nil
+}
+
+// sharesTable tells whether two tasks have one table (CLONE_FILES).
+func (t *task) sharesTable(o *task) bool { return t.rec.FDs == o.rec.FDs }
+
+// install empties a task's table and fills it. Descriptors arrive at the lowest
+// free numbers, 0, 1, 2...; from the last to the first each is moved to its own
+// number, which is never lower.
+func (r *restorer) install(t *task) error {
+	entries, err := r.table(t)
+	if err != nil {
+		return err
+	}
+	entries = slices.DeleteFunc(entries, func(e specs.FD) bool { return r.files.open[e.File] == nil })
+	files := make([]*os.File, len(entries))
+	top := int32(0)
+	for i, e := range entries {
+		files[i] = r.files.open[e.File]
+		top = max(top, e.Number)
+	}
+	c, err := r.openChannel(t)
+	if err != nil {
+		return err
+	}
+	defer c.ours.Close()
+	restoreLimit, err := r.roomFor(t, int(top)+2)
+	if err != nil {
+		return err
+	}
+	if err := r.moveFD(t, int32(c.end), top+1); err != nil {
+		return fmt.Errorf("move channel: %w", err)
+	}
+	c.end = int(top + 1)
+	// The channel stands above all numbers: everything else goes.
+	if _, err := r.call(t, unix.SYS_CLOSE_RANGE, 0, uint64(top), 0); err != nil {
+		return err
+	}
+	if err := r.closeAll(t, uint64(top)+2); err != nil {
+		return err
+	}
+	numbers, err := c.pass(files)
+	if err != nil {
+		return err
+	}
+	var calls []inject.Call
+	for i := len(entries) - 1; i >= 0; i-- {
+		from, to, flag := uint64(numbers[i]), uint64(entries[i].Number), uint64(0)
+		if entries[i].CloExec {
+			flag = unix.O_CLOEXEC
+		}
+		if from == to {
+			if flag != 0 {
+				calls = append(calls, inject.Call{Nr: unix.SYS_FCNTL, Args: [6]uint64{to, unix.F_SETFD, unix.FD_CLOEXEC}})
+			}
+			continue
+		}
+		calls = append(calls,
+			inject.Call{Nr: unix.SYS_DUP3, Args: [6]uint64{from, to, flag}},
+			inject.Call{Nr: unix.SYS_CLOSE, Args: [6]uint64{from}})
+	}
+	calls = append(calls, inject.Call{Nr: unix.SYS_CLOSE, Args: [6]uint64{uint64(c.end)}})
+	if err := r.run(t, calls, nil); err != nil {
+		return err
+	}
+	for _, c := range calls {
+		if c.Ret < 0 {
+			return fmt.Errorf("place descriptor %d at %d: %w", c.Args[0], c.Args[1], unix.Errno(-c.Ret))
+		}
+	}
+	return restoreLimit()
+}
+
+// roomFor raises the soft limit of open files if a number does not fit, and
+// returns what puts it back.
+func (r *restorer) roomFor(t *task, n int) (func() error, error) {
+	var now unix.Rlimit
+	if err := unix.Prlimit(t.pid, unix.RLIMIT_NOFILE, nil, &now); err != nil {
+		return nil, err
+	}
+	if now.Cur > uint64(n) {
+		return func() error { return nil }, nil
+	}
+	want := unix.Rlimit{Cur: now.Max, Max: now.Max}
+	if now.Max <= uint64(n) {
+		return nil, fmt.Errorf("descriptor %d does not fit the limit of %d open files", n-2, now.Max)
+	}
+	if err := unix.Prlimit(t.pid, unix.RLIMIT_NOFILE, &want, nil); err != nil {
+		return nil, err
+	}
+	return func() error { return unix.Prlimit(t.pid, unix.RLIMIT_NOFILE, &now, nil) }, nil
+}
+
+// makeInTasks makes the descriptions that only a task can make, in the first
+// that has them, and gives them to the others.
+func (r *restorer) makeInTasks() error {
+	for id, rec := range r.descriptions() {
+		k := kindOf(rec)
+		if !k.inTask {
+			continue
+		}
+		holders := r.files.holders[id]
+		first := holders[0]
+		if err := k.make(r, first.t, first.fd, rec); err != nil {
+			return &Error{"open file", describe(id, rec), err}
+		}
+		if err := r.share(id, first, holders); err != nil {
+			return &Error{"share file", describe(id, rec), err}
+		}
+	}
+	return nil
+}
+
+// share gives a description that one task has made to all who have it, with the
+// right flag on each descriptor.
+func (r *restorer) share(id specs.ID, first holder, holders []holder) error {
+	pidfd, err := unix.PidfdOpen(first.t.pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	fd, err := unix.PidfdGetfd(pidfd, int(first.fd), 0)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), "shared")
+	r.files.open[id] = f
+	for _, h := range holders {
+		if h != first && h.t.rec.FDs != first.t.rec.FDs {
+			numbers, err := r.send(h.t, []*os.File{f})
+			if err != nil {
+				return err
+			}
+			if err := r.moveFD(h.t, int32(numbers[0]), h.fd); err != nil {
+				return err
+			}
+		} else if h != first {
+			if _, err := r.call(h.t, unix.SYS_DUP3, uint64(first.fd), uint64(h.fd), unix.O_CLOEXEC); err != nil && h.fd != first.fd {
+				return err
+			}
+		}
+		if err := r.setCloExec(h, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *restorer) setCloExec(h holder, id specs.ID) error {
+	entries, err := r.table(h.t)
+	if err != nil {
+		return err
+	}
+	flag := uint64(0)
+	for _, e := range entries {
+		if e.Number == h.fd && e.CloExec {
+			flag = unix.FD_CLOEXEC
+		}
+	}
+	_, err = r.call(h.t, unix.SYS_FCNTL, uint64(h.fd), unix.F_SETFD, flag)
+	return err
+}

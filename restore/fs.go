@@ -1,0 +1,53 @@
+package restore
+
+import (
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// restoreFS gives every task its root, working directory and umask.
+func (r *restorer) restoreFS() error {
+	for _, t := range r.made {
+		if t.ghost || t.rec.FS == 0 || t.rec.State == "zombie" {
+			continue
+		}
+		fs, err := get[*specs.FS](r, t.rec.FS)
+		if err != nil {
+			return err
+		}
+		if fs.Root != "/" && fs.Root != "" {
+			if err := r.path(t, unix.SYS_CHROOT, fs.Root); err != nil {
+				return taskError("chroot to "+fs.Root, t, err)
+			}
+		}
+		if err := r.path(t, unix.SYS_CHDIR, relativeTo(fs.Root, fs.Cwd)); err != nil {
+			return taskError("change directory to "+fs.Cwd, t, err)
+		}
+		if _, err := r.call(t, unix.SYS_UMASK, uint64(fs.Umask)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// path makes a system call whose only argument is a path.
+func (r *restorer) path(t *task, nr uint64, path string) error {
+	data, at := t.arena.Data()
+	if len(path) >= unix.PathMax {
+		return unix.ENAMETOOLONG
+	}
+	copy(data, path+"\x00")
+	_, err := r.call(t, nr, at)
+	return err
+}
+
+// relativeTo gives a path of the container as a task with another root sees it.
+func relativeTo(root, path string) string {
+	if root == "/" || root == "" {
+		return path
+	}
+	if len(path) > len(root) && path[:len(root)] == root && path[len(root)] == '/' {
+		return path[len(root):]
+	}
+	return "/"
+}

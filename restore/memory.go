@@ -1,0 +1,234 @@
+package restore
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// restoreSpace gives a task its address space. What is there of it by
+// inheritance stays; everything else goes, and the rest is mapped and filled.
+func (r *restorer) restoreSpace(t *task) error {
+	if t.mm == nil {
+		return nil
+	}
+	if t.parent != nil && t.rec.Memory == t.parent.rec.Memory {
+		return nil // a vfork(2) child, which lives in its parent's
+	}
+	b := &builder{r: r, t: t}
+	if err := b.files(); err != nil {
+		return err
+	}
+	steps := []func() error{b.parkKernel, b.wipe, b.placeKernel, b.mapAreas, b.fill, b.dropStale, b.protect, b.advise, b.fields, b.closeFiles}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	t.layout.areas = nil // from now on it is what the record says
+	t.layout.areas = areasOf(t.mm)
+	return nil
+}
+
+// builder builds one address space.
+type builder struct {
+	r *restorer
+	t *task
+	// inherited are the areas that came by the fork and fit: they are not mapped
+	// again.
+	inherited map[int]bool
+	// numbers are the descriptors in the task of the files that are mapped.
+	numbers map[specs.ID]int
+	// kernel are the kernel's own areas while they are parked.
+	kernel []parked
+	calls  []inject.Call
+	what   []string
+}
+
+// add puts a call into the next batch; what names it in an error.
+func (b *builder) add(what string, nr uint64, args ...uint64) {
+	c := inject.Call{Nr: nr}
+	copy(c.Args[:], args)
+	b.calls, b.what = append(b.calls, c), append(b.what, what)
+}
+
+// flush makes the calls, and fails at the first error.
+func (b *builder) flush() error {
+	calls, what := b.calls, b.what
+	b.calls, b.what = nil, nil
+	if len(calls) == 0 {
+		return nil
+	}
+	if err := b.r.run(b.t, calls, nil); err != nil {
+		return err
+	}
+	for i, c := range calls {
+		if c.Ret < 0 && c.Ret > -4096 {
+			return fmt.Errorf("%s: %w", what[i], unix.Errno(-c.Ret))
+		}
+	}
+	return nil
+}
+
+// files brings the files that are mapped into the task.
+func (b *builder) files() error {
+	b.inheritable()
+	var ids []specs.ID
+	var files []*os.File
+	seen := map[specs.ID]bool{}
+	for i, a := range b.t.mm.Areas {
+		if a.File == 0 || seen[a.File] || b.inherited[i] || a.Shmid != 0 {
+			continue
+		}
+		seen[a.File] = true
+		f, err := b.r.mapped(a.File)
+		if err != nil {
+			return fmt.Errorf("mapping %x-%x: %w", a.Start, a.End, err)
+		}
+		ids, files = append(ids, a.File), append(files, f)
+	}
+	numbers, err := b.r.send(b.t, files)
+	if err != nil {
+		return err
+	}
+	b.numbers = map[specs.ID]int{}
+	for i, id := range ids {
+		b.numbers[id] = numbers[i]
+	}
+	return nil
+}
+
+func (b *builder) closeFiles() error {
+	for _, n := range b.numbers {
+		b.add("close", unix.SYS_CLOSE, uint64(n))
+	}
+	return b.flush()
+}
+
+// inheritable finds the areas that the task has from its parent already: those
+// that pages are inherited in, which stand in both records alike.
+func (b *builder) inheritable() {
+	b.inherited = map[int]bool{}
+	p := b.t.parent
+	if b.t.mm.Parent == 0 || p == nil || p.mm == nil || p.rec.Memory != b.t.mm.Parent || p.rec.Exe != b.t.rec.Exe {
+		return
+	}
+	have := map[heirloom]bool{}
+	for _, a := range p.mm.Areas {
+		have[areaKey(a)] = true
+	}
+	for i, a := range b.t.mm.Areas {
+		if !a.Shared && !kernelArea(a.Kind) && have[areaKey(a)] {
+			b.inherited[i] = true
+		}
+	}
+}
+
+// heirloom is what two areas must have in common for one to be the heir of the
+// other; protection and advice are set anyway.
+type heirloom struct {
+	start, end, offset uint64
+	kind               string
+	file               specs.ID
+}
+
+func areaKey(a specs.Area) heirloom { return heirloom{a.Start, a.End, a.Offset, a.Kind, a.File} }
+
+func kernelArea(kind string) bool { return kind == "vdso" || kind == "vvar" || kind == "vsyscall" }
+
+// wipe unmaps everything but the arena, what is parked, and what is inherited.
+func (b *builder) wipe() error {
+	keep := []inject.Range{b.t.arena.Range(), {Start: b.r.place.park, End: b.r.place.park + parkSize}}
+	for i, a := range b.t.mm.Areas {
+		if b.inherited[i] {
+			keep = append(keep, inject.Range{Start: a.Start, End: a.End})
+		}
+	}
+	sortRanges(keep)
+	const end = 0x7ffffffff000
+	at := uint64(0)
+	for _, k := range keep {
+		if k.Start > at {
+			b.add("unmap", unix.SYS_MUNMAP, at, k.Start-at)
+		}
+		at = max(at, k.End)
+	}
+	if at < end {
+		b.add("unmap", unix.SYS_MUNMAP, at, end-at)
+	}
+	return b.flush()
+}
+
+// mapAreas maps what is not inherited, writable so that it can be filled.
+func (b *builder) mapAreas() error {
+	for i, a := range b.t.mm.Areas {
+		if b.inherited[i] || kernelArea(a.Kind) {
+			continue
+		}
+		what := fmt.Sprintf("map %s %x-%x", a.Kind, a.Start, a.End)
+		if a.Shmid != 0 {
+			b.attach(what, a)
+			continue
+		}
+		flags, fd := uint64(unix.MAP_FIXED_NOREPLACE|unix.MAP_PRIVATE), ^uint64(0)
+		if a.Shared {
+			flags = unix.MAP_FIXED_NOREPLACE | unix.MAP_SHARED
+		}
+		if a.File != 0 {
+			fd = uint64(b.numbers[a.File])
+		} else {
+			flags |= unix.MAP_ANONYMOUS
+		}
+		for _, f := range a.Flags {
+			flags |= mapFlags[f]
+		}
+		b.add(what, unix.SYS_MMAP, a.Start, a.End-a.Start, uint64(b.initialProt(a)), flags, fd, a.Offset)
+	}
+	return b.flush()
+}
+
+// mapFlags are the flags of mmap(2) that leave a VmFlag.
+var mapFlags = map[string]uint64{
+	"gd": unix.MAP_GROWSDOWN, "nr": unix.MAP_NORESERVE, "sf": unix.MAP_SYNC | unix.MAP_SHARED_VALIDATE,
+}
+
+// initialProt is the protection while an area is filled. A private area is
+// mapped writable, even if it is not in the end: it is accounted as it was when it was ("ac").
+func (b *builder) initialProt(a specs.Area) uint32 {
+	if a.Shared {
+		return a.Prot
+	}
+	if a.Kind == "file" && !b.hasOwnPages(a) && a.Prot&unix.PROT_WRITE == 0 {
+		return a.Prot
+	}
+	return a.Prot | unix.PROT_READ | unix.PROT_WRITE
+}
+
+// hasOwnPages tells whether any page of the area stands in the image.
+func (b *builder) hasOwnPages(a specs.Area) bool {
+	for _, e := range b.t.mm.Pages {
+		if e.Start < a.End && e.Start+e.Count*pageSize > a.Start {
+			return true
+		}
+	}
+	return false
+}
+
+// protect gives every area its protection.
+func (b *builder) protect() error {
+	for i, a := range b.t.mm.Areas {
+		if kernelArea(a.Kind) {
+			continue
+		}
+		if b.inherited[i] || b.initialProt(a) != a.Prot {
+			b.add(fmt.Sprintf("protect %x-%x", a.Start, a.End), unix.SYS_MPROTECT, a.Start, a.End-a.Start, uint64(a.Prot))
+		}
+		if a.PKey > 0 {
+			b.add(fmt.Sprintf("protect %x-%x by a key", a.Start, a.End), unix.SYS_PKEY_MPROTECT, a.Start, a.End-a.Start, uint64(a.Prot), uint64(a.PKey))
+		}
+	}
+	return b.flush()
+}

@@ -1,0 +1,22 @@
+package restore
+
+import (
+	"os"
+
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+func pathKind() fileKind {
+	return fileKind{
+		record: &specs.Path{},
+		open: func(_ *restorer, _ specs.ID, rec specs.File) (*os.File, error) {
+			p := rec.(*specs.Path)
+			extra := 0
+			if p.Mode&unix.S_IFMT == unix.S_IFLNK {
+				extra = unix.O_NOFOLLOW
+			}
+			return openPath(p.Path, &p.Description, extra, false)
+		},
+	}
+}

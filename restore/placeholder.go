@@ -1,0 +1,189 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rethaw/rethaw/internal/agent"
+	"github.com/rethaw/rethaw/internal/ns"
+	"github.com/rethaw/rethaw/internal/procfs"
+	"github.com/rethaw/rethaw/internal/ptrace"
+	"golang.org/x/sys/unix"
+)
+
+// seizeOptions kill everything with us, and have the kernel attach what is
+// forked.
+const seizeOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK |
+	unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL | ptraceOSuspendSeccomp
+
+// ptraceOSuspendSeccomp is PTRACE_O_SUSPEND_SECCOMP (ptrace(2)).
+const ptraceOSuspendSeccomp = 1 << 21
+
+// startPatience is how long a runtime may take from start to exec.
+const startPatience = time.Minute
+
+// catch seizes the runtime's init, lets the runtime start it, and stops it at the
+// exec of the container's process.
+func (r *restorer) catch(ctx context.Context, c Container) error {
+	threads, err := r.seizeInit(c.Init)
+	if err != nil {
+		return fmt.Errorf("seize the runtime's init %d: %w", c.Init, err)
+	}
+	started := make(chan error, 1)
+	go func() { started <- c.Start(ctx) }()
+	if err := r.awaitExec(ctx, c.Init, threads, started); err != nil {
+		return err
+	}
+	if err := r.adoptRoot(c.Init); err != nil {
+		return err
+	}
+	if r.space, err = ns.Start(c.Init, ns.Mount|ns.UTS|ns.IPC|ns.Net); err != nil {
+		return err
+	}
+	r.pids, err = agent.New(c.Init)
+	return err
+}
+
+// adoptRoot makes the stopped thread pid the root task.
+func (r *restorer) adoptRoot(pid int) error {
+	t := r.root
+	t.pid = pid
+	t.threads[0].traced = ptrace.Attached(pid)
+	r.made = append(r.made, t)
+	status, err := procfs.ReadStatus(pid)
+	if err != nil {
+		return err
+	}
+	t.sid = int32(status.NSsid[len(status.NSsid)-1])
+	r.outerSID = t.sid
+	return nil
+}
+
+// seizeInit seizes all threads of the runtime's init: any of them may execute.
+func (r *restorer) seizeInit(pid int) (map[int]*ptrace.Thread, error) {
+	threads := map[int]*ptrace.Thread{}
+	for {
+		tids, err := procfs.ListTasks(pid)
+		if err != nil {
+			return nil, err
+		}
+		fresh := 0
+		for _, tid := range tids {
+			if threads[tid] != nil {
+				continue
+			}
+			th, err := ptrace.Seize(tid, seizeOptions)
+			if errors.Is(err, ptrace.ErrGone) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			threads[tid] = th
+			fresh++
+		}
+		if fresh == 0 {
+			return threads, nil
+		}
+	}
+}
+
+// awaitExec lets the threads of init run until one of them has executed the
+// container's process, and stops it before its first instruction.
+func (r *restorer) awaitExec(ctx context.Context, init int, threads map[int]*ptrace.Thread, started <-chan error) error {
+	deadline := time.Now().Add(startPatience)
+	var startErr error
+	for time.Now().Before(deadline) {
+		select {
+		case err := <-started:
+			if err != nil {
+				return err
+			}
+			started = nil
+		default:
+		}
+		for tid, th := range threads {
+			stop, stopped, err := th.Poll()
+			if errors.Is(err, ptrace.ErrGone) || (stopped && stop.Kind >= ptrace.Exited) {
+				if tid == init && stopped {
+					return fmt.Errorf("the runtime's init ended (%v %d) before it executed the container's process: %w", stop.Kind, stop.Signal, ptrace.ErrGone)
+				}
+				if tid != init {
+					_ = th.Reap()
+					delete(threads, tid)
+				}
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if !stopped {
+				continue
+			}
+			if stop.Kind == ptrace.Event && stop.Event == unix.PTRACE_EVENT_EXEC {
+				// Registers set here would be lost to the return of execve:
+				// go on into a trap before the first instruction.
+				_, err := ptrace.Attached(init).Halt()
+				return err
+			}
+			if err := r.passOn(th, stop, threads); err != nil && !errors.Is(err, ptrace.ErrGone) {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		pause := unix.Timespec{Nsec: 50_000}
+		_ = unix.Nanosleep(&pause, nil)
+	}
+	return errors.Join(startErr, fmt.Errorf("the runtime's init %d did not execute the container's process: %w", init, ptrace.ErrTimeout))
+}
+
+// passOn resumes a thread of the runtime's init from a stop that is not ours.
+func (r *restorer) passOn(th *ptrace.Thread, stop ptrace.Stop, threads map[int]*ptrace.Thread) error {
+	signal := 0
+	switch stop.Kind {
+	case ptrace.Signal:
+		signal = stop.Signal
+	case ptrace.Event:
+		if tid, err := th.EventMessage(); err == nil && tid > 0 && threads[tid] == nil && stop.Event != unix.PTRACE_EVENT_VFORK_DONE {
+			threads[tid] = ptrace.Attached(tid)
+		}
+	}
+	return th.Cont(signal)
+}
+
+// spawn makes a placeholder for a host tree, with the root's own pid.
+func (r *restorer) spawn(ctx context.Context) error {
+	pid := int(r.root.rec.PID)
+	exe, err := r.exePath(r.root)
+	if err != nil {
+		return err
+	}
+	s, err := agent.Spawn(agent.Placeholder{SetTID: []int{pid}, Exe: exe, Args: []string{exe}})
+	if errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("pid %d of the image is taken: end the process that has it, or restore into a container: %w", pid, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	th, err := ptrace.Seize(s.PID, seizeOptions)
+	if err != nil {
+		return err
+	}
+	if err := s.Exec(); err != nil {
+		return err
+	}
+	started := make(chan error)
+	if err := r.awaitExec(ctx, s.PID, map[int]*ptrace.Thread{s.PID: th}, started); err != nil {
+		return errors.Join(err, s.Err())
+	}
+	if err := r.adoptRoot(s.PID); err != nil {
+		return err
+	}
+	r.pids, err = agent.New(s.PID)
+	return err
+}

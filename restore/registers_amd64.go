@@ -1,0 +1,65 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/internal/ptrace"
+	"github.com/rethaw/rethaw/internal/sleeping"
+)
+
+// finish sets extended state, signal mask and registers of a thread.
+func (r *restorer) finish(t *task, th *thread) error {
+	var regs ptrace.Registers
+	if len(th.rec.Registers) != int(unsafe.Sizeof(regs)) {
+		return fmt.Errorf("%w: registers have %d bytes", ErrUnfit, len(th.rec.Registers))
+	}
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&regs)), unsafe.Sizeof(regs)), th.rec.Registers)
+	if s := th.rec.Sleep; s != nil {
+		if err := r.resume(t, &regs, int(s.Syscall), s.Left); err != nil {
+			return err
+		}
+	}
+	inject.Settle(&regs)
+	if err := th.traced.SetXState(th.rec.XState); err != nil {
+		return err
+	}
+	if err := th.traced.SetSigMask(th.rec.Blocked); err != nil {
+		return err
+	}
+	return th.traced.SetRegisters(&regs)
+}
+
+// resume has an interrupted sleep go on for what was left of it.
+func (r *restorer) resume(t *task, regs *ptrace.Registers, nr int, left int64) error {
+	call := sleeping.CallOf(regs)
+	settled := !inject.Interrupted(regs)
+	if settled {
+		call.NR = nr // epoll_wait, which was turned into its call already
+	}
+	change, err := sleeping.Resume(call, nr, left)
+	if errors.Is(err, sleeping.ErrUntimed) {
+		return nil // the kernel restarts it
+	}
+	if err != nil {
+		return err
+	}
+	if len(change.Scratch) > 0 {
+		mem, err := t.openMem()
+		if err != nil {
+			return err
+		}
+		defer mem.Close()
+		if _, err := mem.WriteAt(change.Scratch, int64(change.ScratchAddr)); err != nil {
+			return err
+		}
+	}
+	pc := regs.Rip
+	change.Apply(regs)
+	if settled {
+		regs.Rip = pc
+	}
+	return nil
+}

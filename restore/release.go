@@ -1,0 +1,100 @@
+package restore
+
+import (
+	"errors"
+
+	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/internal/ptrace"
+	"golang.org/x/sys/unix"
+)
+
+func isGone(err error) bool {
+	return errors.Is(err, ptrace.ErrGone) || errors.Is(err, unix.ESRCH)
+}
+
+// release gives every thread its registers and lets all go. Up to the first
+// detach a failure kills everything; from then on nothing can fail that
+// would leave a half tree.
+func (r *restorer) release() error {
+	tasks := r.living()
+	for _, t := range tasks {
+		if err := r.unmapArena(t); err != nil {
+			return taskError("unmap arena", t, err)
+		}
+	}
+	for _, t := range tasks {
+		for _, th := range t.threads {
+			if err := r.finish(t, th); err != nil {
+				return taskError("restore registers", t, err)
+			}
+		}
+	}
+	for _, t := range tasks {
+		if t.rec.State == "stopped" {
+			if err := unix.Kill(t.pid, unix.SIGSTOP); err != nil {
+				return taskError("stop", t, err)
+			}
+		}
+	}
+	var errs []error
+	for _, t := range tasks {
+		for _, th := range t.threads {
+			// Options first: the death of one that is detached a moment later
+			// must not be ours any more.
+			if err := th.traced.SetOptions(0); err != nil && !isGone(err) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	r.released = true
+	for _, t := range tasks {
+		for _, th := range t.threads {
+			if err := th.traced.Detach(); err != nil && !isGone(err) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// unmapArena takes the arena out of a task's memory, through the restored vdso.
+func (r *restorer) unmapArena(t *task) error {
+	if t.parent != nil && t.parent.rec.Memory == t.rec.Memory && !t.parent.ghost {
+		return nil
+	}
+	vdso, err := t.layout.find("[vdso]")
+	if err != nil {
+		return err
+	}
+	mem, err := t.openMem()
+	if err != nil {
+		return err
+	}
+	defer mem.Close()
+	gate, err := inject.Gate(mem, inject.Range{Start: vdso.Start, End: vdso.End})
+	if err != nil {
+		return err
+	}
+	a := t.arena.Range()
+	call := inject.Call{Nr: unix.SYS_MUNMAP, Args: [6]uint64{a.Start, a.End - a.Start}}
+	if err := inject.Single(t.leader(), gate, &call); err != nil {
+		return err
+	}
+	if call.Ret != 0 {
+		return &inject.Error{Call: "munmap", TID: t.pid, Err: unix.Errno(-call.Ret)}
+	}
+	// Back onto the kernel's signal path, where registers are set for good.
+	_, err = t.leader().Halt()
+	return err
+}
+
+// abandon ends everything that was made.
+func (r *restorer) abandon() error {
+	if r.released {
+		return nil
+	}
+	for i := len(r.made) - 1; i >= 0; i-- {
+		_ = unix.Kill(r.made[i].pid, unix.SIGKILL)
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/agent"
+	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/internal/ns"
+	"github.com/rethaw/rethaw/specs"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+)
+
+// restorer is one restore under way.
+type restorer struct {
+	opts *Options
+	log  *logrus.Entry
+	img  *image.Reader
+	// tasks are all of the plan, made those that exist, in the order of their
+	// making.
+	tasks, made []*task
+	root        *task
+	// outerSID is the session of the placeholder at first.
+	outerSID int32
+	// space runs functions inside the container's namespaces, pids places pids.
+	space *ns.Thread
+	pids  *agent.Agent
+	place places
+	files files
+	stats map[string]int64
+	// released is set when the tasks have been let go.
+	released bool
+}
+
+// step runs one step and keeps how long it took.
+func (r *restorer) step(name string, f func() error) error {
+	start := time.Now()
+	err := f()
+	us := time.Since(start).Microseconds()
+	r.stats[name] += us
+	r.log.WithFields(logrus.Fields{"step": name, "us": us}).Debug("restore")
+	return err
+}
+
+// call makes one system call in a task's leader.
+func (r *restorer) call(t *task, nr uint64, args ...uint64) (int64, error) {
+	c := inject.Call{Nr: nr}
+	copy(c.Args[:], args)
+	if err := r.run(t, []inject.Call{c}, &c); err != nil {
+		return 0, err
+	}
+	if c.Ret < 0 && c.Ret > -4096 {
+		return c.Ret, unix.Errno(-c.Ret)
+	}
+	return c.Ret, nil
+}
+
+// run makes system calls in a task's leader; first takes the first of them.
+func (r *restorer) run(t *task, calls []inject.Call, first *inject.Call) error {
+	err := t.arena.Run(t.leader(), calls, nil)
+	if first != nil {
+		*first = calls[0]
+	}
+	return err
+}
+
+// within runs f inside the container's namespaces.
+func (r *restorer) within(f func() error) error {
+	if r.space == nil {
+		return f()
+	}
+	return r.space.Do(f)
+}
+
+// setNextPID has the next fork in the container get this number.
+func (r *restorer) setNextPID(pid int32) error {
+	return r.pids.SetNext(int(pid), int(r.place.scratchPID))
+}
+
+// freePID gives a number that no task of the image has.
+func (r *restorer) freePID() int32 {
+	r.place.lastFree++
+	for r.usedPID(r.place.lastFree) {
+		r.place.lastFree++
+	}
+	return r.place.lastFree
+}
+
+func (r *restorer) usedPID(pid int32) bool {
+	for _, t := range r.tasks {
+		if t.rec.PID == pid || t.rec.SID == pid || t.rec.PGID == pid {
+			return true
+		}
+		for _, th := range t.threads {
+			if th.rec != nil && th.rec.TID == pid {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// close gives up what the restore holds. Tasks that were not released die with
+// the tracer.
+func (r *restorer) close() error {
+	var errs []error
+	seen := map[*inject.Arena]bool{}
+	for _, t := range r.made {
+		if t.arena != nil && !seen[t.arena] {
+			seen[t.arena] = true
+			errs = append(errs, t.arena.Close())
+		}
+	}
+	r.files.close()
+	if r.space != nil {
+		r.space.Close()
+	}
+	if r.pids != nil {
+		r.pids.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// procPath is a name below a task's directory in /proc.
+func (t *task) procPath(format string, args ...any) string {
+	return fmt.Sprintf("/proc/%d/", t.pid) + fmt.Sprintf(format, args...)
+}
+
+// openMem opens the memory of a task.
+func (t *task) openMem() (*os.File, error) { return os.OpenFile(t.procPath("mem"), os.O_RDWR, 0) }
+
+// get reads a record of the image.
+func get[T specs.Record](r *restorer, id specs.ID) (T, error) { return image.Get[T](r.img, id) }

@@ -1,0 +1,111 @@
+package restore
+
+import (
+	"encoding/binary"
+
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+func word32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
+
+// restoreThreads gives every thread of a task its own state. The leader comes
+// last: as long as it is privileged it can be asked.
+func (r *restorer) restoreThreads(t *task) error {
+	for i := len(t.threads) - 1; i >= 0; i-- {
+		th := t.threads[i]
+		for _, step := range []func(*task, *thread) error{r.threadState, r.sched, r.creds, r.seccomp} {
+			if err := step(t, th); err != nil {
+				return err
+			}
+		}
+		if err := r.queue(t, th, th.rec.Pending, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// threadState sets the addresses that the kernel keeps for a thread, and its
+// name.
+func (r *restorer) threadState(t *task, th *thread) error {
+	rec := th.rec
+	data, at := t.arena.Data()
+	var b batch
+	const stackOff, nameOff = 0, 64
+	putWord(data[stackOff:], rec.AltStackBase)
+	putWord32(data[stackOff+8:], uint32(rec.AltStackFlags)&^ssOnStack)
+	putWord(data[stackOff+16:], rec.AltStackSize)
+	b.add("set alternate stack", unix.SYS_SIGALTSTACK, at+stackOff, 0)
+	copy(data[nameOff:], rec.Comm+"\x00")
+	b.add("set name", unix.SYS_PRCTL, unix.PR_SET_NAME, at+nameOff)
+	b.add("set tid address", unix.SYS_SET_TID_ADDRESS, rec.ClearTID)
+	if rec.RobustListLen != 0 {
+		b.add("set robust list", unix.SYS_SET_ROBUST_LIST, rec.RobustList, rec.RobustListLen)
+	}
+	if rec.RSeq != 0 {
+		b.add("register rseq", unix.SYS_RSEQ, rec.RSeq, uint64(rec.RSeqSize), 0, uint64(rec.RSeqSignature))
+	}
+	b.add("set timer slack", unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, rec.TimerSlack)
+	if rec.TSC == unix.PR_TSC_SIGSEGV {
+		b.add("set tsc mode", unix.SYS_PRCTL, unix.PR_SET_TSC, uint64(rec.TSC))
+	}
+	return b.run(t, th)
+}
+
+// ssOnStack is SS_ONSTACK: the thread was on the stack, which its stack pointer
+// tells.
+const ssOnStack = 1
+
+// sched sets policy, priority, nice value, affinity and I/O priority from
+// outside, by our rights.
+func (r *restorer) sched(_ *task, th *thread) error {
+	s := &th.rec.Sched
+	tid := th.traced.TID
+	now, err := unix.SchedGetAttr(tid, 0)
+	if err != nil {
+		return err
+	}
+	if now.Policy != s.Policy || now.Nice != s.Nice || now.Priority != s.Priority || now.Flags != s.Flags {
+		now.Policy, now.Nice, now.Priority, now.Flags = s.Policy, s.Nice, s.Priority, s.Flags
+		if err := unix.SchedSetAttr(tid, now, 0); err != nil {
+			return err
+		}
+	}
+	if err := setAffinity(tid, s.Affinity); err != nil {
+		return err
+	}
+	if th.rec.IOPrio == 0 {
+		return nil
+	}
+	const whoProcess = 1
+	if _, _, errno := unix.Syscall(unix.SYS_IOPRIO_SET, whoProcess, uintptr(tid), uintptr(th.rec.IOPrio)); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// setAffinity binds a thread to the processors of the mask that are there.
+func setAffinity(tid int, mask []byte) error {
+	var set, now unix.CPUSet
+	for i, b := range mask {
+		for bit := range 8 {
+			if b&(1<<bit) != 0 {
+				set.Set(i*8 + bit)
+			}
+		}
+	}
+	if err := unix.SchedGetaffinity(tid, &now); err != nil {
+		return err
+	}
+	if now == set || set.Count() == 0 {
+		return nil
+	}
+	err := unix.SchedSetaffinity(tid, &set)
+	if err == unix.EINVAL {
+		return nil // none of these processors is here: it runs where it may
+	}
+	return err
+}
+
+var _ specs.Record

@@ -1,0 +1,200 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/internal/ptrace"
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// task is one process that is being made.
+type task struct {
+	id       specs.ID
+	rec      *specs.Task
+	parent   *task
+	children []*task
+	threads  []*thread
+	// pid is the host's number.
+	pid int
+	// arena is where system calls are run in it; children share it until they
+	// execute a program.
+	arena *inject.Arena
+	mm    *specs.Memory
+	// now is what is mapped in it at present.
+	layout layout
+	// sid is the session that it is in at present.
+	sid int32
+	// ghost marks a helper that stands in for a session leader that is dead.
+	ghost bool
+}
+
+// thread is one kernel task that is being made.
+type thread struct {
+	rec    *specs.Thread
+	traced *ptrace.Thread
+}
+
+// leader is the thread that everything is run in.
+func (t *task) leader() *ptrace.Thread { return t.threads[0].traced }
+
+// plan reads the tasks of the image and puts them into a tree. Tasks whose
+// parent is outside or dead become children of the root.
+func (r *restorer) plan() error {
+	byPID := map[int32]*task{}
+	for id, rec := range image.Each[*specs.Task](r.img) {
+		t := &task{id: id, rec: rec}
+		r.tasks = append(r.tasks, t)
+		byPID[rec.PID] = t
+		for _, tid := range rec.Threads {
+			th, err := image.Get[*specs.Thread](r.img, tid)
+			if err != nil {
+				return err
+			}
+			t.threads = append(t.threads, &thread{rec: th})
+		}
+		if rec.Memory != 0 {
+			mm, err := image.Get[*specs.Memory](r.img, rec.Memory)
+			if err != nil {
+				return err
+			}
+			t.mm = mm
+		}
+		if id == r.img.Header().Root {
+			r.root = t
+		}
+	}
+	if r.root == nil {
+		return errors.New("image has no root task")
+	}
+	for _, t := range r.tasks {
+		if t == r.root {
+			continue
+		}
+		t.parent = byPID[t.rec.PPID]
+		if t.parent == nil {
+			t.parent = r.root
+		}
+	}
+	if err := r.planSessions(byPID); err != nil {
+		return err
+	}
+	for _, t := range r.tasks {
+		if t.parent != nil {
+			t.parent.children = append(t.parent.children, t)
+		}
+	}
+	for _, t := range r.tasks {
+		slices.SortStableFunc(t.children, func(a, b *task) int { return int(a.rec.PID) - int(b.rec.PID) })
+	}
+	return nil
+}
+
+// grow completes a task that exists and stands still, and then makes those below
+// it. The session is set in between: children that are in the task's former
+// session are forked before it leads one of its own.
+func (r *restorer) grow(t *task) error {
+	if t.rec.State == "zombie" {
+		return nil // it ends when all others are made
+	}
+	if !t.ghost {
+		if err := r.execute(t); err != nil {
+			return taskError("execute program", t, err)
+		}
+		if err := r.restoreSpace(t); err != nil {
+			return taskError("restore memory", t, err)
+		}
+	}
+	leads := t.rec.SID == t.rec.PID && t.sid != t.rec.SID
+	for _, c := range t.children {
+		if leads && c.rec.SID == t.sid {
+			if err := r.fork(t, c); err != nil {
+				return err
+			}
+		}
+	}
+	if leads {
+		if _, err := r.call(t, unix.SYS_SETSID); err != nil {
+			return taskError("start session", t, err)
+		}
+		t.sid = t.rec.PID
+	}
+	for _, c := range t.children {
+		if c.pid == 0 {
+			if err := r.fork(t, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// fork makes child by a clone in parent, with the child's own pid.
+func (r *restorer) fork(parent, child *task) error {
+	if child.pid != 0 {
+		return nil
+	}
+	signal := child.rec.ExitSignal
+	if signal == 0 && child.ghost {
+		signal = int32(unix.SIGCHLD)
+	}
+	flags := uint64(signal) & 0xff
+	if !child.ghost && child.rec.State != "zombie" {
+		for flag, same := range map[uint64]bool{
+			unix.CLONE_VM:    child.rec.Memory == parent.rec.Memory,
+			unix.CLONE_FILES: child.rec.FDs == parent.rec.FDs,
+			unix.CLONE_FS:    child.rec.FS == parent.rec.FS,
+		} {
+			if same {
+				flags |= flag
+			}
+		}
+	}
+	tid, err := r.clone(parent, child.rec.PID, flags)
+	if err != nil {
+		return taskError("fork", child, err)
+	}
+	child.pid, child.sid = tid, parent.sid
+	child.arena, child.layout = parent.arena, parent.layout
+	if len(child.threads) == 0 {
+		child.threads = []*thread{{}}
+	}
+	child.threads[0].traced = ptrace.Attached(tid)
+	r.made = append(r.made, child)
+	if _, err := child.leader().AwaitTrap(ptrace.Patience, nil); err != nil {
+		return taskError("fork", child, err)
+	}
+	return r.grow(child)
+}
+
+// clone runs clone(2) in a task so that the new task gets the number want, and
+// returns its host number.
+func (r *restorer) clone(t *task, want int32, flags uint64) (int, error) {
+	if err := r.setNextPID(want); err != nil {
+		return 0, err
+	}
+	tid := 0
+	calls := []inject.Call{{Nr: unix.SYS_CLONE, Args: [6]uint64{flags}}}
+	err := t.arena.Run(t.leader(), calls, func(s ptrace.Stop) error {
+		var err error
+		switch s.Event {
+		case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK, unix.PTRACE_EVENT_CLONE:
+			tid, err = t.leader().EventMessage()
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if calls[0].Ret < 0 {
+		return 0, unix.Errno(-calls[0].Ret)
+	}
+	if calls[0].Ret != int64(want) {
+		return 0, fmt.Errorf("new task has pid %d instead of %d: something else forks in the container", calls[0].Ret, want)
+	}
+	return tid, nil
+}
