@@ -2,7 +2,6 @@ package rig
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -17,26 +16,6 @@ func (c *Container) RethawArgs(verb string, args ...string) []string {
 // became of it.
 func (c *Container) TryRethaw(verb string, args ...string) Result {
 	return c.rig.command(c.rig.Rethaw, c.RethawArgs(verb, args...)...)
-}
-
-// PeakMemory runs a verb of rethaw and returns the most memory it had, in bytes.
-// busybox measures it: what a process has used is counted from its parent on
-// (getrusage(2)), and busybox is small.
-func (c *Container) PeakMemory(verb string, args ...string) int64 {
-	c.t.Helper()
-	report := filepath.Join(c.dir, "peak")
-	under := append([]string{"time", "-f", "%M", "-o", report, c.rig.Rethaw}, c.RethawArgs(verb, args...)...)
-	if verb == "restore" {
-		c.start("busybox", under...)
-	} else if r := c.rig.command("busybox", append(under, c.ID)...); r.Code != 0 {
-		c.t.Fatalf("%v", r)
-	}
-	text, err := os.ReadFile(report)
-	must(c.t, err, "read what busybox measured")
-	var kilobytes int64
-	_, err = fmt.Sscan(string(text), &kilobytes)
-	must(c.t, err, "understand what busybox measured")
-	return kilobytes << 10
 }
 
 // Checkpoint writes Image and fails the test if that fails.
