@@ -3,10 +3,11 @@ package sleeping
 import (
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rethaw/rethaw/internal/procfs"
 )
 
 // now returns the time of a clock in nanoseconds.
@@ -53,7 +54,7 @@ func ahead() (int64, error) {
 		if err := unix.Nanosleep(&moment, nil); err != nil && err != unix.EINTR {
 			return 0, fmt.Errorf("nanosleep: %w", err)
 		}
-		b, err := os.ReadFile("/proc/thread-self/sched")
+		b, err := procfs.ReadFile(0, "thread-self/sched")
 		if err != nil {
 			return 0, err
 		}
@@ -61,11 +62,11 @@ func ahead() (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		s, err := parseSched(b)
+		s, err := procfs.ParseSched(b)
 		if err != nil {
 			return 0, err
 		}
-		if offset := t - s.execStart; try == 0 || offset < best {
+		if offset := t - s.ExecStart; try == 0 || offset < best {
 			best = offset
 		}
 	}

@@ -57,10 +57,7 @@ func Resume(call Call, nr int, left int64) (Change, error) {
 	addr, written := sh.written(call)
 	switch {
 	case sh.form == millis:
-		c.Args[sh.arg] = uint64(min((left+999_999)/1_000_000, math.MaxInt32))
-		if left > math.MaxInt64-999_999 {
-			c.Args[sh.arg] = math.MaxInt32
-		}
+		c.Args[sh.arg] = uint64(min(add(left, 999_999)/1_000_000, math.MaxInt32))
 	case written:
 		c.Args[sh.arg] = addr
 	default:

@@ -14,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rethaw/rethaw/internal/procfs"
 )
 
 // calls are the system calls that the sleeper can sleep in.
@@ -162,12 +164,11 @@ func (s *sleeper) sleep(tb testing.TB, name string, d time.Duration) {
 	}
 	want, _, _ := strings.Cut(name, " ")
 	for range 1000 {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/syscall", s.pid, s.tid))
+		call, err := procfs.ReadSyscall(s.pid, s.tid)
 		if err != nil {
 			tb.Skipf("cannot see system calls: %v", err)
 		}
-		nr, args, err := parseSyscall(b)
-		if sh, ok := lookUp(nr, args); err == nil && ok && sh.name == want {
+		if sh, ok := lookUp(int(call.Number), call.Args); ok && sh.name == want {
 			return
 		}
 		time.Sleep(100 * time.Microsecond)

@@ -105,8 +105,8 @@ type Sleep struct {
 	// Restart is what the register of the result shows, negated, when the
 	// call is interrupted: an ERESTART code of the kernel or EINTR.
 	Restart syscall.Errno
-	// Switches counts how often the thread has gone to sleep; 0 if that is not
-	// known. A stop of the thread adds one.
+	// Switches counts how often the thread has gone to sleep (voluntary context
+	// switches). A stop of the thread adds one.
 	Switches uint64
 }
 

@@ -34,12 +34,13 @@ func (w *Watch) Stopped(pid, tid int, before *Sleep, call Call, stopped int64) (
 func (w *Watch) stopped(t thread, before *Sleep, call Call, stopped int64) (Sleep, error) {
 	same := before != nil && before.Args == call.Args &&
 		(call.NR == before.Syscall || call.NR == unix.SYS_RESTART_SYSCALL && before.Restarted)
-	if same && before.Switches != 0 {
-		after, known, err := t.sched()
+	if same {
+		// The stop itself is one more.
+		n, err := t.slept()
 		if err != nil {
 			return Sleep{}, err
 		}
-		same = !known || after.switches <= before.Switches+1
+		same = n <= before.Switches+1
 	}
 	var s Sleep
 	if same {

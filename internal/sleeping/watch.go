@@ -1,14 +1,14 @@
 package sleeping
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rethaw/rethaw/internal/procfs"
 )
 
 // Watch looks at threads. It keeps the comparison of the clocks and the list of
@@ -53,11 +53,18 @@ func (w *Watch) look(t thread) (Sleep, error) {
 	if err != nil {
 		return Sleep{}, err
 	}
-	nr, args, err := t.syscall()
+	call, err := procfs.ReadSyscall(t.pid, t.tid)
 	if err != nil {
 		return Sleep{}, err
 	}
-	s := Sleep{Syscall: nr, Args: args, Deadline: -1, Left: -1, Precision: Exact, Switches: before.switches}
+	if call.Running || call.Number < 0 {
+		return Sleep{}, ErrAwake
+	}
+	nr, args := int(call.Number), call.Args
+	s := Sleep{Syscall: nr, Args: args, Deadline: -1, Left: -1, Precision: Exact}
+	if s.Switches, err = t.slept(); err != nil {
+		return Sleep{}, err
+	}
 	if nr == unix.SYS_RESTART_SYSCALL {
 		s.Restarted = true
 		if s.Syscall, err = t.restarted(args); err != nil {
@@ -72,7 +79,7 @@ func (w *Watch) look(t thread) (Sleep, error) {
 	if s.Timeout, err = t.timeout(sh, args); err != nil {
 		return Sleep{}, err
 	}
-	state, cpu, err := t.stat()
+	stat, err := t.stat()
 	if err != nil {
 		return Sleep{}, err
 	}
@@ -81,14 +88,14 @@ func (w *Watch) look(t thread) (Sleep, error) {
 	}
 	s.Since = s.Looked
 	if known {
-		if offset, ok := w.offset(cpu); ok {
-			s.Since = min(before.execStart+offset, s.Looked)
+		if offset, ok := w.offset(stat.Processor); ok {
+			s.Since = min(before.ExecStart+offset, s.Looked)
 		} else {
 			known = false
 		}
 	}
 	if s.Timeout >= 0 && !s.Absolute {
-		stopped := state == 'T' || state == 't'
+		stopped := stat.State == 'T' || stat.State == 't'
 		if err := w.end(&s, sh, known && !s.Restarted && !stopped, !stopped); err != nil {
 			return Sleep{}, err
 		}
@@ -97,7 +104,7 @@ func (w *Watch) look(t thread) (Sleep, error) {
 	if err != nil {
 		return Sleep{}, err
 	}
-	if after.switches != before.switches || after.execStart != before.execStart {
+	if after.Switches != before.Switches || after.ExecStart != before.ExecStart {
 		return Sleep{}, errMoved
 	}
 	return s, nil
@@ -170,7 +177,7 @@ func (w *Watch) timers(s *Sleep) ([]int64, error) {
 	if w.noTimer || w.listed > s.Since {
 		return w.ends, nil
 	}
-	b, err := os.ReadFile("/proc/timer_list")
+	b, err := procfs.ReadFile(0, "timer_list")
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		w.noTimer = true
 		return nil, nil
@@ -196,109 +203,4 @@ func (w *Watch) timers(s *Sleep) ([]int64, error) {
 		w.ends = append(w.ends, mono+t.expiry-base)
 	}
 	return w.ends, nil
-}
-
-// thread names a thread in /proc.
-type thread struct{ pid, tid int }
-
-func (t thread) read(file string) ([]byte, error) {
-	return os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/%s", t.pid, t.tid, file))
-}
-
-// sched also says whether the kernel shows that file at all (CONFIG_SCHED_DEBUG
-// before Linux 6.15).
-func (t thread) sched() (s sched, known bool, err error) {
-	b, err := t.read("sched")
-	if errors.Is(err, fs.ErrNotExist) {
-		_, err = t.read("stat")
-		return sched{}, false, err
-	}
-	if err == nil {
-		s, err = parseSched(b)
-	}
-	return s, true, err
-}
-
-func (t thread) syscall() (int, [6]uint64, error) {
-	b, err := t.read("syscall")
-	if err != nil {
-		return 0, [6]uint64{}, err
-	}
-	return parseSyscall(b)
-}
-
-func (t thread) stat() (byte, int, error) {
-	b, err := t.read("stat")
-	if err != nil {
-		return 0, 0, err
-	}
-	return parseStat(b)
-}
-
-// restarted tells which call a thread in restart_syscall goes on with.
-func (t thread) restarted(args [6]uint64) (int, error) {
-	stack, err := t.read("stack")
-	if err != nil {
-		return 0, fmt.Errorf("find out what restart_syscall goes on with: %w", err)
-	}
-	state, _, err := t.stat()
-	if err != nil {
-		return 0, err
-	}
-	switch state {
-	case 'S':
-		if nr, ok := restarted(stack, args); ok {
-			return nr, nil
-		}
-	case 'T', 't':
-		return 0, ErrHidden
-	}
-	return 0, errMoved // not asleep yet, or on its way out
-}
-
-// timeout reads the timeout of a call in nanoseconds, -1 for none.
-func (t thread) timeout(sh shape, args [6]uint64) (int64, error) {
-	v := args[sh.arg]
-	if sh.form == millis {
-		if int32(v) < 0 {
-			return -1, nil
-		}
-		return int64(int32(v)) * 1e6, nil
-	}
-	if v == 0 {
-		return -1, nil
-	}
-	return t.duration(v, sh.form)
-}
-
-// duration reads a timespec or timeval from the thread's memory.
-func (t thread) duration(addr uint64, f form) (int64, error) {
-	var b [16]byte
-	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
-	n, err := unix.ProcessVMReadv(t.tid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}, 0)
-	if err == nil && n != len(b) {
-		err = unix.EFAULT
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read the timeout at %#x: %w", addr, err)
-	}
-	sec := int64(binary.NativeEndian.Uint64(b[:8]))
-	part := int64(binary.NativeEndian.Uint64(b[8:]))
-	return nanoseconds(sec, part, f)
-}
-
-// nanoseconds joins the members of a timespec or timeval, at most the highest
-// number, which is how the kernel limits it as well.
-func nanoseconds(sec, part int64, f form) (int64, error) {
-	unit := int64(1)
-	if f == timeval {
-		unit = 1000
-	}
-	if sec < 0 || part < 0 || part > math.MaxInt64/unit {
-		return 0, fmt.Errorf("timeout of %d s and %d is not valid: %w", sec, part, unix.EINVAL)
-	}
-	if sec > math.MaxInt64/int64(1e9) {
-		return math.MaxInt64, nil
-	}
-	return add(sec*1e9, part*unit), nil
 }
