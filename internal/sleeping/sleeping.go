@@ -60,7 +60,8 @@ const (
 	// Bound means that the sleep ends then or earlier.
 	Bound Precision = iota
 	// Estimated comes from the scheduler's clock: right to within a
-	// millisecond, plus what the clocks drift apart in long sleeps.
+	// millisecond, plus what the clocks drift apart in long sleeps (10 ms in a
+	// minute on a virtual machine that accounts for stolen time).
 	Estimated
 	// Exact comes from the kernel's timer, or needs no computing.
 	Exact
