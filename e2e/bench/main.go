@@ -48,18 +48,15 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "bench: clean up:", err)
 		code = 1
 	}
-	if code != 0 {
-		return code
-	}
 	table := b.table()
 	fmt.Print(table)
-	if *report != "" {
+	if code == 0 && *report != "" {
 		if err := os.WriteFile(*report, []byte(b.page(table)), 0o644); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			return 1
 		}
 	}
-	return 0
+	return code
 }
 
 // measure fills the rows. A step that fails ends it, with what was made cleaned up.
@@ -74,8 +71,8 @@ func (b *bench) measure() (code int) {
 		}
 	}()
 	warm(1 << 30)
+	b.size()
 	b.trivial()
 	b.redis()
-	b.size()
 	return 0
 }

@@ -134,7 +134,18 @@ func Equal(want *Snapshot, init int, options Options, timeout time.Duration) (st
 }
 
 // Diff tells what differs, with - for before and + for after, or nothing.
-func Diff(before, after *Snapshot) string { return cmp.Diff(before, after) }
+func Diff(before, after *Snapshot) string {
+	return cmp.Diff(before, after, cmp.FilterPath(isPosition, cmp.Comparer(samePosition)))
+}
+
+func isPosition(path cmp.Path) bool {
+	index, ok := path.Last().(cmp.MapIndex)
+	return ok && index.Key().String() == "position"
+}
+
+// samePosition takes a task that was under way when it was looked at for being
+// anywhere.
+func samePosition(a, b string) bool { return a == b || a == "running" || b == "running" }
 
 // members returns the pids, on the host, of all processes in the pid namespace of
 // init, those that were added to it later too.
