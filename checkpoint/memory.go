@@ -102,7 +102,7 @@ var special = map[string]string{
 // (Documentation/filesystems/proc.rst): what mmap gives by itself.
 var defaultFlags = map[string]bool{
 	"rd": true, "wr": true, "ex": true, "sh": true, "mr": true, "mw": true, "me": true, "ms": true,
-	"ac": true, "sd": true, "nr": true, "de": true, "pf": true, "io": true, "mm": true, "mt": true,
+	"sd": true, "nr": true, "de": true, "pf": true, "io": true, "mm": true, "mt": true,
 }
 
 // area makes the record of one area.
@@ -112,7 +112,7 @@ func (d *dump) area(p *process, v *procfs.VMA) (specs.Area, error) {
 		Name: v.AnonName, PKey: int32(v.ProtectionKey),
 	}
 	for _, f := range v.VmFlags {
-		// A private area never has "nr" without MAP_NORESERVE: keep it.
+		// "ac" tells that a private area was writable once.
 		if !defaultFlags[f] || (f == "nr" && !v.Shared) {
 			a.Flags = append(a.Flags, f)
 		}

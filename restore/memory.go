@@ -3,6 +3,7 @@ package restore
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/specs"
@@ -195,13 +196,14 @@ var mapFlags = map[string]uint64{
 	"gd": unix.MAP_GROWSDOWN, "nr": unix.MAP_NORESERVE, "sf": unix.MAP_SYNC | unix.MAP_SHARED_VALIDATE,
 }
 
-// initialProt is the protection while an area is filled. A private area is
-// mapped writable, even if it is not in the end: it is accounted as it was when it was ("ac").
+// initialProt is the protection while an area is filled. A private area that
+// was writable once is mapped so, even if it is not in the end: the kernel
+// counts it as memory that may be used ("ac", VM_ACCOUNT).
 func (b *builder) initialProt(a specs.Area) uint32 {
 	if a.Shared {
 		return a.Prot
 	}
-	if a.Kind == "file" && !b.hasOwnPages(a) && a.Prot&unix.PROT_WRITE == 0 {
+	if !slices.Contains(a.Flags, "ac") && !b.hasOwnPages(a) {
 		return a.Prot
 	}
 	return a.Prot | unix.PROT_READ | unix.PROT_WRITE

@@ -17,9 +17,7 @@ import (
 type places struct {
 	// arena and park are where the arena and the kernel's own areas go.
 	arena, park uint64
-	// scratchPID is the helper's when pids are placed.
-	scratchPID int32
-	lastFree   int32
+	lastFree    int32
 }
 
 // parkSize is room for vvar and vdso while their places are in use.
@@ -64,7 +62,6 @@ func (r *restorer) arrange() error {
 	r.place.park = r.place.arena + inject.ArenaSize
 	// Numbers near the end of the range: containers start from 1.
 	r.place.lastFree = pidMax() - 2000
-	r.place.scratchPID = r.freePID()
 	return nil
 }
 

@@ -78,7 +78,7 @@ func (r *restorer) within(f func() error) error {
 
 // setNextPID has the next fork in the container get this number.
 func (r *restorer) setNextPID(pid int32) error {
-	return r.pids.SetNext(int(pid), int(r.place.scratchPID))
+	return r.pids.SetNext(int(pid), 0)
 }
 
 // freePID gives a number that no task of the image has.

@@ -21,13 +21,18 @@ const syscallLen = 2
 const noSyscall = ^uint64(0)
 
 // polls are the waits that return plain EINTR when they are stopped, though no
-// signal is there: the kernel would not restart them (fs/eventpoll.c).
-var polls = map[uint64]bool{unix.SYS_EPOLL_WAIT: true, unix.SYS_EPOLL_PWAIT: true, unix.SYS_EPOLL_PWAIT2: true}
+// signal is there: the kernel would not restart them (fs/eventpoll.c,
+// kernel/signal.c, ipc/sem.c, fs/aio.c).
+var polls = map[uint64]bool{
+	unix.SYS_EPOLL_WAIT: true, unix.SYS_EPOLL_PWAIT: true, unix.SYS_EPOLL_PWAIT2: true,
+	unix.SYS_RT_SIGTIMEDWAIT: true, unix.SYS_SEMOP: true, unix.SYS_SEMTIMEDOP: true,
+	unix.SYS_IO_GETEVENTS: true, unix.SYS_IO_PGETEVENTS: true,
+}
 
 // Interrupted tells whether the thread was stopped inside a system call.
 func Interrupted(r *ptrace.Registers) bool { return int64(r.Orig_rax) >= 0 }
 
-// Reissue turns a stopped epoll_wait, which has returned EINTR, into one that is
+// Reissue turns a stopped epoll_wait or the like, which has returned EINTR, into one that is
 // issued again. Others are left to the kernel, which restarts them by its own
 // rules. It reports whether it changed anything.
 func Reissue(r *ptrace.Registers) bool {
