@@ -5,9 +5,19 @@
 #   test  the compilers and the real programs of the end-to-end tests
 # It is quiet unless it has to install something, and starts no service.
 set -euo pipefail
-export PATH="$PATH:/usr/local/go/bin"
+cd "$(dirname "$0")/.."
+export PATH="/usr/local/go/bin:$PATH"
 
 missing=()
+newgo=
+
+# new_enough tells whether there is a Go toolchain that reads go.mod: one of that
+# version, or one that fetches it by itself (1.21 and later).
+new_enough() {
+	local have
+	have=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || have=$(go version 2>/dev/null | awk '{print $3}')
+	[[ -n $have ]] && printf '%s\n' 1.21 "${have#go}" | sort -CV
+}
 
 # need COMMAND-OR-FILE PACKAGE...: the package is installed where the former is missing.
 need() {
@@ -23,7 +33,12 @@ need() {
 for set in "$@"; do
 	case $set in
 	go)
-		need go golang
+		need /etc/ssl/certs/ca-certificates.crt ca-certificates
+		if ! new_enough; then
+			newgo=yes
+			need go golang-go
+			need gcc gcc libc6-dev
+		fi
 		;;
 	demo)
 		need runc runc
@@ -48,33 +63,56 @@ for set in "$@"; do
 	esac
 done
 
-((${#missing[@]})) || exit 0
+install_packages() {
+	((${#missing[@]})) || return 0
 
-if ! command -v apt-get >/dev/null; then
-	echo "please install: ${missing[*]}" >&2
-	exit 1
-fi
-if ((EUID != 0)); then
-	echo "these packages are missing, and only root may install them: ${missing[*]}" >&2
-	exit 1
-fi
+	if ! command -v apt-get >/dev/null; then
+		echo "please install: ${missing[*]}" >&2
+		exit 1
+	fi
+	if ((EUID != 0)); then
+		echo "these packages are missing, and only root may install them: ${missing[*]}" >&2
+		exit 1
+	fi
 
-# Servers come with a service each, which a test machine does not want running:
-# where nobody has said otherwise, it is forbidden for as long as we install.
-policy=/usr/sbin/policy-rc.d
-if [[ ! -e $policy ]]; then
-	trap 'rm -f "$policy"' EXIT
-	printf '#!/bin/sh\nexit 101\n' >"$policy"
-	chmod 0755 "$policy"
-fi
+	# Servers come with a service each, which a test machine does not want running:
+	# where nobody has said otherwise, it is forbidden for as long as we install.
+	local policy=/usr/sbin/policy-rc.d
+	if [[ ! -e $policy ]]; then
+		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod 0755 "$policy"
+	fi
 
-log=$(mktemp)
-echo "installing: ${missing[*]}" >&2
-export DEBIAN_FRONTEND=noninteractive
-if ! { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-	cat "$log" >&2
-	echo "could not install: ${missing[*]}" >&2
+	local log
+	log=$(mktemp)
+	echo "installing: ${missing[*]}" >&2
+	export DEBIAN_FRONTEND=noninteractive
+	if ! { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+		cat "$log" >&2
+		echo "could not install: ${missing[*]}" >&2
+		rm -f "$log"
+		exit 1
+	fi
 	rm -f "$log"
-	exit 1
-fi
-rm -f "$log"
+}
+
+# fetch_go takes the toolchain that go.mod asks for out of Go's module proxy, by means
+# of an older one, and puts it where Go's own installation guide does. The module is
+# checked against Go's checksum database like any other.
+fetch_go() {
+	local want cache
+	want=$(sed -n 's/^go //p' go.mod)
+	cache=$(mktemp -d)
+	echo "fetching Go $want, for $(go version | awk '{print $3}') is too old" >&2
+	(cd "$cache" && GOMODCACHE=$cache GOFLAGS=-modcacherw go mod download \
+		"golang.org/toolchain@v0.0.1-go$want.linux-$(go env GOARCH)")
+	rm -rf /usr/local/go
+	mv "$cache"/golang.org/toolchain@* /usr/local/go
+	chmod -R u+w /usr/local/go
+	chmod 0755 /usr/local/go/bin/* /usr/local/go/pkg/tool/*/*
+	rm -rf "$cache"
+}
+
+install_packages
+if [[ -n $newgo ]] && ! new_enough; then fetch_go; fi
