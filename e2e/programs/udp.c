@@ -79,10 +79,10 @@ int main(void)
 	h_init();
 	int server = MUST(on(AF_INET, 0)), one_end = MUST(on(AF_INET, 0)), other_end = MUST(on(AF_INET, 0)), stranger = MUST(on(AF_INET, 0)), v6 = on(AF_INET6, 0);
 	int fresh = MUST(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)), pair[2];
-	for (int i = 0; i < NOPT; i++) {
+	for (int i = 0; i < NOPT; i++)
 		setsockopt(server, options[i].level, options[i].name, &options[i].value, sizeof(int));
+	for (int i = 0; i < NOPT; i++) /* not before all are set: IP_TOS changes SO_PRIORITY */
 		was[i] = opt(server, options[i].level, options[i].name);
-	}
 	for (int i = 0; i < 2; i++) {
 		pair[i] = MUST(socket(AF_INET, SOCK_DGRAM, 0));
 		setsockopt(pair[i], SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
