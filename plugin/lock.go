@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,17 +39,23 @@ func lock(name, what string) (*Lock, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, name+".lock")
-	for {
+	for tries := 0; ; tries++ {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("locking %s: %w", what, err)
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			defer f.Close()
-			if errors.Is(err, unix.EWOULDBLOCK) {
-				return nil, &BusyError{What: what, Pid: readPid(f)}
+			pid := readPid(f)
+			f.Close()
+			if !errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, fmt.Errorf("locking %s: flock %s: %w", what, path, err)
 			}
-			return nil, fmt.Errorf("locking %s: flock %s: %w", what, path, err)
+			// A sweep holds a lock for a moment only.
+			if tries < 2 {
+				time.Sleep(time.Millisecond)
+				continue
+			}
+			return nil, &BusyError{What: what, Pid: pid}
 		}
 		// The file may have been removed by its holder between open and flock: a
 		// lock on a removed file keeps nobody out.
@@ -62,10 +69,35 @@ func lock(name, what string) (*Lock, error) {
 	}
 }
 
-// Unlock removes the lock.
+// Unlock removes the lock, and files that the dead have left: they lock nothing, but
+// nobody else would ever remove them.
 func (l *Lock) Unlock() {
 	os.Remove(l.file.Name())
 	l.file.Close()
+	sweep(filepath.Dir(l.file.Name()))
+}
+
+// sweep removes the files of locks that nobody holds. Young ones are left alone: their
+// makers may be just about to lock them.
+func sweep(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() || filepath.Ext(e.Name()) != ".lock" || time.Since(info.ModTime()) < time.Minute {
+			continue
+		}
+		f, err := os.OpenFile(filepath.Join(dir, e.Name()), os.O_RDWR|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && same(f, f.Name()) {
+			os.Remove(f.Name())
+		}
+		f.Close()
+	}
 }
 
 // lockDir returns a directory for locks that belongs to us alone: /run/rethaw, or for
