@@ -62,8 +62,8 @@ func (l *look) fdinfoValue(key, value string) string {
 		return l.watch(value)
 	case "lock":
 		return l.lock(value)
-	case "pos":
-		return value
+	case "NSpid":
+		return lastField(value)
 	}
 	return value
 }

@@ -49,7 +49,7 @@ func (l *look) memory(dir string) ([]string, error) {
 // parseVMA reads the first line of a mapping: addresses, permissions, offset,
 // device, inode, and a path which may have blanks.
 func (l *look) parseVMA(line string) (vma, error) {
-	fields := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 6)
+	fields := strings.SplitN(strings.TrimSuffix(line, "\n")+" ", " ", 6)
 	if len(fields) < 6 {
 		return vma{}, fmt.Errorf("smaps: cannot read %q", line)
 	}

@@ -118,18 +118,29 @@ func Stable(init int, options Options, timeout time.Duration) (*Snapshot, error)
 	}
 }
 
+// steady is how long a difference may stay the same until it is taken for final.
+const steady = 3 * time.Second
+
 // Equal looks until the tasks are as in want, and returns the difference that is
-// left after timeout, empty if there is none.
+// left after timeout, empty if there is none. A difference that does not change any
+// more ends it sooner.
 func Equal(want *Snapshot, init int, options Options, timeout time.Duration) (string, error) {
-	for deadline := time.Now().Add(timeout); ; time.Sleep(20 * time.Millisecond) {
+	start, last := time.Now(), ""
+	since := start
+	for {
 		got, err := Take(init, options)
 		diff := ""
 		if err == nil {
 			diff = Diff(want, got)
 		}
-		if err == nil && diff == "" || time.Now().After(deadline) {
+		now := time.Now()
+		if diff != last {
+			last, since = diff, now
+		}
+		if err == nil && (diff == "" || now.Sub(since) > steady) || now.Sub(start) > timeout {
 			return diff, err
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
