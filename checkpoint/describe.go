@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/procfs"
@@ -14,10 +15,19 @@ import (
 // inquiry is a batch of questions to a stopped thread: system calls that write
 // their answers into the arena.
 type inquiry struct {
+	session *inject.Session
 	calls   []inject.Call
 	answers []answer
 	room    []byte
 	at      uint64
+	// err is the first error of a run that a full arena brought about.
+	err error
+}
+
+func newInquiry(s *inject.Session) *inquiry {
+	q := &inquiry{session: s}
+	q.room, q.at = s.Data()
+	return q
 }
 
 // answer takes the result of one call, and the bytes that it wrote.
@@ -32,6 +42,9 @@ const out = ^uint64(0) - 1
 
 // ask adds a question whose answer has size bytes.
 func (q *inquiry) ask(size int, take func(ret int64, b []byte), nr uint64, args ...uint64) {
+	if len(q.room) < size+8 {
+		q.err = errors.Join(q.err, q.run())
+	}
 	c := inject.Call{Nr: nr}
 	b := q.room[:size:size]
 	for i, a := range args {
@@ -47,13 +60,18 @@ func (q *inquiry) ask(size int, take func(ret int64, b []byte), nr uint64, args 
 }
 
 // run has the questions answered.
-func (q *inquiry) run(s *inject.Session) error {
-	if err := s.Run(q.calls); err != nil {
+func (q *inquiry) run() error {
+	if q.err != nil {
+		return q.err
+	}
+	if err := q.session.Run(q.calls); err != nil {
 		return err
 	}
 	for _, a := range q.answers {
 		a.take(q.calls[a.call].Ret, a.bytes)
 	}
+	q.calls, q.answers = nil, nil
+	q.room, q.at = q.session.Data()
 	return nil
 }
 
@@ -106,13 +124,12 @@ func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.P
 	if err != nil {
 		return err
 	}
-	q := &inquiry{}
-	q.room, q.at = s.Data()
+	q := newInquiry(s)
 	d.askThread(q, th)
 	if leader {
 		d.askProcess(q, p)
 	}
-	err = q.run(s)
+	err = q.run()
 	if lerr := s.Leave(); lerr != nil {
 		return lerr
 	}
@@ -138,10 +155,7 @@ func (d *dump) registers(p *process, th *thread) (ptrace.Registers, error) {
 			th.left = &specs.Sleep{Syscall: int32(s.Syscall), Left: s.Left}
 		}
 	}
-	// With a signal to be delivered EINTR is the truth.
-	if (status.SigPnd|status.ShdPnd)&^status.SigBlk == 0 {
-		inject.Reissue(&home)
-	}
+	inject.Reissue(&home)
 	seq, err := th.traced.RSeq()
 	if err != nil {
 		return home, err
@@ -174,4 +188,5 @@ func (d *dump) askProcess(q *inquiry, p *process) {
 	askHandlers(q, p)
 	askIntervals(q, p)
 	askTimers(q, p)
+	d.askChildren(q, p)
 }

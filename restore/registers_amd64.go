@@ -35,10 +35,6 @@ func (r *restorer) finish(t *task, th *thread) error {
 // resume has an interrupted sleep go on for what was left of it.
 func (r *restorer) resume(t *task, regs *ptrace.Registers, nr int, left int64) error {
 	call := sleeping.CallOf(regs)
-	settled := !inject.Interrupted(regs)
-	if settled {
-		call.NR = nr // epoll_wait, which was turned into its call already
-	}
 	change, err := sleeping.Resume(call, nr, left)
 	if errors.Is(err, sleeping.ErrUntimed) {
 		return nil // the kernel restarts it
@@ -56,10 +52,8 @@ func (r *restorer) resume(t *task, regs *ptrace.Registers, nr int, left int64) e
 			return err
 		}
 	}
-	pc := regs.Rip
-	change.Apply(regs)
-	if settled {
-		regs.Rip = pc
-	}
+	regs.Orig_rax = uint64(change.NR)
+	a := &change.Args
+	regs.Rdi, regs.Rsi, regs.Rdx, regs.R10, regs.R8, regs.R9 = a[0], a[1], a[2], a[3], a[4], a[5]
 	return nil
 }

@@ -29,13 +29,6 @@ func (r *restorer) release() error {
 			}
 		}
 	}
-	for _, t := range tasks {
-		if t.rec.State == "stopped" {
-			if err := unix.Kill(t.pid, unix.SIGSTOP); err != nil {
-				return taskError("stop", t, err)
-			}
-		}
-	}
 	var errs []error
 	for _, t := range tasks {
 		for _, th := range t.threads {

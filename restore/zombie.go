@@ -27,6 +27,9 @@ func (r *restorer) endTasks() error {
 	if err := r.reapGhosts(); err != nil {
 		return err
 	}
+	if err := r.stopTasks(); err != nil {
+		return err
+	}
 	for _, t := range r.living() {
 		if err := r.drain(t); err != nil {
 			return taskError("drain signals", t, err)

@@ -13,6 +13,9 @@ type Task struct {
 	// stopped task.
 	ExitCode   int32 `cbor:"6,keyasint,omitempty"`
 	StopSignal int32 `cbor:"7,keyasint,omitempty"`
+	// Stop tells what the parent has still to be told by wait(2): "stopped" or
+	// "continued", "" for nothing.
+	Stop string `cbor:"31,keyasint,omitempty"`
 	// Exec is true for a task that entered the container from outside (runc
 	// exec): its parent is not in the image and init adopts it at restore.
 	Exec bool `cbor:"8,keyasint,omitempty"`

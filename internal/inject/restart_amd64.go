@@ -32,16 +32,18 @@ var polls = map[uint64]bool{
 // Interrupted tells whether the thread was stopped inside a system call.
 func Interrupted(r *ptrace.Registers) bool { return int64(r.Orig_rax) >= 0 }
 
-// Reissue turns a stopped epoll_wait or the like, which has returned EINTR, into one that is
-// issued again. Others are left to the kernel, which restarts them by its own
-// rules. It reports whether it changed anything.
+// code gives a restart code the form that it has in the register.
+func code(n int64) uint64 { return uint64(-n) }
+
+// Reissue turns a stopped epoll_wait or the like, which has returned EINTR, into
+// one that the kernel issues again, unless a handler of the program runs first:
+// then it returns EINTR. Others are left to the kernel, which restarts them by
+// its own rules. It reports whether it changed anything.
 func Reissue(r *ptrace.Registers) bool {
 	if !Interrupted(r) || !polls[r.Orig_rax] || int64(r.Rax) != -int64(unix.EINTR) {
 		return false
 	}
-	r.Rip -= syscallLen
-	r.Rax = r.Orig_rax
-	r.Orig_rax = noSyscall
+	r.Rax = code(eRestartNoHand)
 	return true
 }
 
@@ -64,12 +66,10 @@ func Restarted(r ptrace.Registers) ptrace.Registers {
 
 // Settle makes registers of an image fit for a thread whose kernel state is new:
 // a system call that would go on from what the kernel had kept of it
-// (restart_syscall(2)) is issued again instead. Other restarts are left to the
-// kernel.
+// (restart_syscall(2)) is issued again instead, or returns EINTR after a
+// handler, as it would have.
 func Settle(r *ptrace.Registers) {
 	if Interrupted(r) && -int64(r.Rax) == eRestartRestartBlock {
-		r.Rax = r.Orig_rax
-		r.Rip -= syscallLen
-		r.Orig_rax = noSyscall
+		r.Rax = code(eRestartNoHand)
 	}
 }
