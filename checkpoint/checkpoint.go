@@ -12,6 +12,7 @@ import (
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"github.com/rethaw/rethaw/internal/sleeping"
+	"github.com/rethaw/rethaw/specs"
 	"github.com/sirupsen/logrus"
 )
 
@@ -54,6 +55,7 @@ func newDump(t *Target, o *Options) *dump {
 		d.log = logrus.NewEntry(silent)
 	}
 	d.frozen.threads = map[int]*thread{}
+	d.spaces = map[specs.ID]*specs.Memory{}
 	d.frozen.watch = sleeping.NewWatch()
 	return d
 }

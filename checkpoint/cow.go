@@ -1,6 +1,8 @@
 package checkpoint
 
 import (
+	"sort"
+
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
 )
@@ -10,7 +12,7 @@ import (
 // once, and the fork of the restored parent shares them again.
 type cow struct {
 	own, parent *scanner
-	m           *specs.Memory
+	m, up       *specs.Memory
 	mine, its   []uint64
 	shared      int64
 }
@@ -22,7 +24,7 @@ const cowWindow = 4096
 func newCOW(d *dump, p *process, m *specs.Memory) *cow {
 	c := &cow{m: m}
 	up := p.parent
-	if up == nil || up.zombie || up.memory == p.memory ||
+	if up == nil || up.zombie || up.memory == p.memory || d.spaces[up.memory] == nil ||
 		up.stat.StartStack != p.stat.StartStack || up.stat.StartCode != p.stat.StartCode {
 		return c
 	}
@@ -35,7 +37,7 @@ func newCOW(d *dump, p *process, m *specs.Memory) *cow {
 		c.own = nil
 		return c
 	}
-	m.Parent = up.memory
+	m.Parent, c.up = up.memory, d.spaces[up.memory]
 	c.mine, c.its = make([]uint64, cowWindow), make([]uint64, cowWindow)
 	return c
 }
@@ -49,8 +51,8 @@ func (c *cow) close() {
 
 // split divides a run of pages into those that are inherited, which it enters
 // into the record, and the others, which it reports.
-func (c *cow) split(start, end uint64, other func(start, end uint64)) error {
-	if c.own == nil {
+func (c *cow) split(a *specs.Area, start, end uint64, other func(start, end uint64)) error {
+	if c.own == nil || !c.inherits(a) {
 		other(start, end)
 		return nil
 	}
@@ -82,6 +84,12 @@ func (c *cow) split(start, end uint64, other func(start, end uint64)) error {
 		start = stop
 	}
 	return nil
+}
+
+// inherits tells whether a fork of the parent brings the area.
+func (c *cow) inherits(a *specs.Area) bool {
+	i := sort.Search(len(c.up.Areas), func(i int) bool { return c.up.Areas[i].End > a.Start })
+	return i < len(c.up.Areas) && a.HeirOf(&c.up.Areas[i])
 }
 
 // samePage tells whether two pagemap entries lead to the same page frame or the

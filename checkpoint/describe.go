@@ -127,9 +127,11 @@ func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.P
 	q := newInquiry(s)
 	d.askThread(q, th)
 	if leader {
-		d.askProcess(q, p)
+		err = d.askProcess(q, p)
 	}
-	err = q.run()
+	if err == nil {
+		err = q.run()
+	}
 	if lerr := s.Leave(); lerr != nil {
 		return lerr
 	}
@@ -179,7 +181,7 @@ func (d *dump) askThread(q *inquiry, th *thread) {
 }
 
 // askProcess asks for what belongs to the whole process.
-func (d *dump) askProcess(q *inquiry, p *process) {
+func (d *dump) askProcess(q *inquiry, p *process) error {
 	r := p.record
 	q.ask(8, func(_ int64, b []byte) { r.Subreaper = word32(b) != 0 }, unix.SYS_PRCTL, unix.PR_GET_CHILD_SUBREAPER, out)
 	q.ask(0, func(ret int64, _ []byte) { r.Dumpable = int32(ret) }, unix.SYS_PRCTL, unix.PR_GET_DUMPABLE)
@@ -187,6 +189,6 @@ func (d *dump) askProcess(q *inquiry, p *process) {
 	q.ask(0, func(ret int64, _ []byte) { p.brk = uint64(ret) }, unix.SYS_BRK, 0)
 	askHandlers(q, p)
 	askIntervals(q, p)
-	askTimers(q, p)
 	d.askChildren(q, p)
+	return d.askTimers(q, p)
 }

@@ -27,6 +27,8 @@ type dump struct {
 	mounts mounts
 	files  files
 	shared sharedObjects
+	// spaces are the records of address spaces.
+	spaces map[specs.ID]*specs.Memory
 	data   *dataWriter
 
 	mu     sync.Mutex

@@ -30,6 +30,7 @@ func (d *dump) saveMemory(ctx context.Context) error {
 			return err
 		}
 		records[p] = m
+		d.spaces[p.memory] = m
 		if err := d.saveExe(p); err != nil {
 			return err
 		}

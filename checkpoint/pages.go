@@ -41,7 +41,7 @@ func (d *dump) findPages(p *process, m *specs.Memory) ([]pageJob, error) {
 		err := s.ranges(a.Start, a.End, a.Kind == "file", func(start, end uint64) {
 			d.stats.PagesScanned += int64((end - start) / pageSize)
 			if inner == nil {
-				inner = c.split(start, end, func(start, end uint64) {
+				inner = c.split(a, start, end, func(start, end uint64) {
 					for ; start < end; start += chunk {
 						jobs = append(jobs, pageJob{p, m, start, min(start+chunk, end)})
 					}

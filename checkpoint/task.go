@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -91,4 +92,18 @@ func (d *dump) link() {
 			p.parent = byPID[p.stat.PPID]
 		}
 	}
+	slices.SortStableFunc(d.procs, func(a, b *process) int { return d.depthOf(a) - d.depthOf(b) })
+}
+
+// depthOf counts the ancestors of a process; init comes before all others, also
+// before those that entered from outside.
+func (d *dump) depthOf(p *process) int {
+	if p.pid == d.target.Init {
+		return 0
+	}
+	depth := 1
+	for up := p.parent; up != nil; up = up.parent {
+		depth++
+	}
+	return depth
 }

@@ -19,14 +19,18 @@ func askIntervals(q *inquiry, p *process) {
 }
 
 // askTimers asks for the POSIX timers that /proc/PID/timers lists.
-func askTimers(q *inquiry, p *process) {
+func (d *dump) askTimers(q *inquiry, p *process) error {
 	for _, t := range p.timers {
 		rec := specs.Timer{
 			ID: int32(t.ID), Clock: int32(t.ClockID), Notify: int32(t.Notify),
 			Signal: int32(t.Signal), Value: t.Value,
 		}
 		if t.Notify == procfs.SigevThreadID {
-			rec.TID = int32(t.Target)
+			tid, err := d.innerPID(t.Target)
+			if err != nil {
+				return err
+			}
+			rec.TID = int32(tid)
 		}
 		at := len(p.record.Timers)
 		p.record.Timers = append(p.record.Timers, rec)
@@ -37,6 +41,7 @@ func askTimers(q *inquiry, p *process) {
 			p.record.Timers[at].Overrun = int32(max(ret, 0))
 		}, unix.SYS_TIMER_GETOVERRUN, uint64(t.ID))
 	}
+	return nil
 }
 
 // timeval and timespec read the kernel's 64-bit structures as nanoseconds.

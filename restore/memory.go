@@ -117,26 +117,15 @@ func (b *builder) inheritable() {
 	if b.t.mm.Parent == 0 || p == nil || p.mm == nil || p.rec.Memory != b.t.mm.Parent || p.rec.Exe != b.t.rec.Exe {
 		return
 	}
-	have := map[heirloom]bool{}
-	for _, a := range p.mm.Areas {
-		have[areaKey(a)] = true
-	}
-	for i, a := range b.t.mm.Areas {
-		if !a.Shared && !kernelArea(a.Kind) && have[areaKey(a)] {
-			b.inherited[i] = true
+	for i := range b.t.mm.Areas {
+		a := &b.t.mm.Areas[i]
+		for j := range p.mm.Areas {
+			if !kernelArea(a.Kind) && a.HeirOf(&p.mm.Areas[j]) {
+				b.inherited[i] = true
+			}
 		}
 	}
 }
-
-// heirloom is what two areas must have in common for one to be the heir of the
-// other; protection and advice are set anyway.
-type heirloom struct {
-	start, end, offset uint64
-	kind               string
-	file               specs.ID
-}
-
-func areaKey(a specs.Area) heirloom { return heirloom{a.Start, a.End, a.Offset, a.Kind, a.File} }
 
 func kernelArea(kind string) bool { return kind == "vdso" || kind == "vvar" || kind == "vsyscall" }
 

@@ -53,6 +53,21 @@ type Area struct {
 	PKey int32 `cbor:"11,keyasint,omitempty"`
 }
 
+// HeirOf tells whether the area can be what a fork has made of p, an area of the
+// parent: it lies within p and maps the same. Only pages of such an area
+// can be inherited.
+func (a *Area) HeirOf(p *Area) bool {
+	if a.Start < p.Start || a.End > p.End || a.Shared || p.Shared || a.Kind != p.Kind || a.File != p.File {
+		return false
+	}
+	for _, f := range p.Flags {
+		if f == "dc" || f == "wf" { // MADV_DONTFORK, MADV_WIPEONFORK
+			return false
+		}
+	}
+	return a.File == 0 || a.Offset-p.Offset == a.Start-p.Start
+}
+
 // Extent is a run of pages with contents.
 type Extent struct {
 	// Start is the address (or the offset in a Shared object) in bytes, Count
