@@ -153,7 +153,13 @@ func TestRuntime(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("#!/bin/sh\necho 'no luck today' >&2\nexit 1\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, restore(broken), exitEnvironment)
+	failed := restore(broken)
+	said, rest, _ := strings.Cut(failed.Stderr, "\n")
+	if said != "no luck today" {
+		t.Errorf("what the runtime had to say is lost: %v", failed)
+	}
+	failed.Stderr = rest
+	refused(t, failed, exitEnvironment, broken)
 	c.AssertGone()
 	c.Restore()
 }

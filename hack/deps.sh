@@ -10,6 +10,8 @@ export PATH="/usr/local/go/bin:$PATH"
 
 missing=()
 newgo=
+temporary=()
+trap '((${#temporary[@]})) && rm -rf "${temporary[@]}"' EXIT
 
 # new_enough tells whether there is a Go toolchain that reads go.mod: one of that
 # version, or one that fetches it by itself (1.21 and later).
@@ -79,22 +81,21 @@ install_packages() {
 	# where nobody has said otherwise, it is forbidden for as long as we install.
 	local policy=/usr/sbin/policy-rc.d
 	if [[ ! -e $policy ]]; then
-		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+		temporary+=("$policy")
 		printf '#!/bin/sh\nexit 101\n' >"$policy"
 		chmod 0755 "$policy"
 	fi
 
 	local log
 	log=$(mktemp)
+	temporary+=("$log")
 	echo "installing: ${missing[*]}" >&2
 	export DEBIAN_FRONTEND=noninteractive
 	if ! { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
 		cat "$log" >&2
 		echo "could not install: ${missing[*]}" >&2
-		rm -f "$log"
 		exit 1
 	fi
-	rm -f "$log"
 }
 
 # fetch_go takes the toolchain that go.mod asks for out of Go's module proxy, by means
@@ -104,6 +105,7 @@ fetch_go() {
 	local want cache
 	want=$(sed -n 's/^go //p' go.mod)
 	cache=$(mktemp -d)
+	temporary+=("$cache")
 	echo "fetching Go $want, for $(go version | awk '{print $3}') is too old" >&2
 	(cd "$cache" && GOMODCACHE=$cache GOFLAGS=-modcacherw go mod download \
 		"golang.org/toolchain@v0.0.1-go$want.linux-$(go env GOARCH)")
@@ -111,8 +113,14 @@ fetch_go() {
 	mv "$cache"/golang.org/toolchain@* /usr/local/go
 	chmod -R u+w /usr/local/go
 	chmod 0755 /usr/local/go/bin/* /usr/local/go/pkg/tool/*/*
-	rm -rf "$cache"
 }
 
 install_packages
 if [[ -n $newgo ]] && ! new_enough; then fetch_go; fi
+
+# The modules are fetched here, where it can be done without a line for each.
+modules=$(go env GOMODCACHE)
+if [[ ! -d $modules/cache/download/github.com ]]; then
+	echo "fetching Go modules" >&2
+	go list -deps -test ./... >/dev/null 2>&1 || true
+fi
