@@ -12,7 +12,7 @@
 struct msg { long type; char text[8192]; };
 struct queue { key_t key; int mode, uid, gid, limit, id; struct msqid_ds ds; };
 static struct queue queues[] = {
-	{0x52455449, 0640, 0, 0, 16384, 0, {0}}, {IPC_PRIVATE, 0606, 1000, 2000, 5000, 0, {0}}, {0x14, 0600, 0, 0, 0, 0, {0}}, {-5, 0666, 3, 4, 100, 0, {0}},
+	{0x52455449, 0640, 0, 0, 16384, 0, {}}, {IPC_PRIVATE, 0606, 1000, 2000, 5000, 0, {}}, {0x14, 0600, 0, 0, 0, 0, {}}, {-5, 0666, 3, 4, 100, 0, {}},
 };
 enum { N = sizeof queues / sizeof *queues };
 static struct { long type; size_t len; } const messages[] = {{5, 100}, {1, 8192}, {5, 0}, {0x7fffffffffffffffL, 3}, {2, 1000}, {1, 1}};
@@ -69,7 +69,7 @@ int main(void)
 	for (int round = 1; wait_check(); round++) {
 		for (int i = 0; i < N; i++) {
 			struct queue *q = &queues[i];
-			struct msqid_ds d = {0};
+			struct msqid_ds d = {};
 			CHECK(q->key == IPC_PRIVATE || msgget(q->key, 0) == q->id, "queue %d: its key gives id %d, not %d", i, msgget(q->key, 0), q->id);
 			CHECK(!msgctl(q->id, IPC_STAT, &d), "queue %d (id %d): %s", i, q->id, strerror(errno));
 			CHECK(d.msg_perm.__key == q->key && (d.msg_perm.mode & 0777) == (unsigned)q->mode && d.msg_perm.uid == (uid_t)q->uid && d.msg_perm.gid == (gid_t)q->gid && d.msg_perm.cuid == 0, "queue %d: key %x mode %o owner %u:%u creator %u", i, d.msg_perm.__key, d.msg_perm.mode, d.msg_perm.uid, d.msg_perm.gid, d.msg_perm.cuid);

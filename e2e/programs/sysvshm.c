@@ -12,8 +12,8 @@
 #define P 4096UL
 struct seg { key_t key; size_t size; int mode, uid, gid, attach, destroy, id; struct shmid_ds ds; char *map; };
 static struct seg segs[] = {
-	{0x5245544a, 10 * P + 17, 0750, 0, 0, 1, 0, 0, {0}, 0}, {IPC_PRIVATE, 3 * P, 0600, 1000, 2000, 0, 0, 0, {0}, 0}, {0x15, 1, 0666, 0, 9, 2, 0, 0, {0}, 0},
-	{0x16, 20 * P, 0600, 0, 0, 1, 1, 0, {0}, 0},	       {-7, 64 * P, 0444, 0, 0, 0, 0, 0, {0}, 0},
+	{0x5245544a, 10 * P + 17, 0750, 0, 0, 1, 0, 0, {}, 0}, {IPC_PRIVATE, 3 * P, 0600, 1000, 2000, 0, 0, 0, {}, 0}, {0x15, 1, 0666, 0, 9, 2, 0, 0, {}, 0},
+	{0x16, 20 * P, 0600, 0, 0, 1, 1, 0, {}, 0},	       {-7, 64 * P, 0444, 0, 0, 0, 0, 0, {}, 0},
 };
 enum { N = sizeof segs / sizeof *segs };
 
@@ -65,7 +65,7 @@ int main(void)
 	while (wait_check()) {
 		for (int i = 0; i < N; i++) {
 			struct seg *s = &segs[i];
-			struct shmid_ds d = {0};
+			struct shmid_ds d = {};
 			int id = s->key == IPC_PRIVATE ? s->id : shmget(s->key, 0, 0);
 			CHECK(s->destroy ? id < 0 : id == s->id, "segment %d: its key gives id %d, not %d", i, id, s->id);
 			CHECK(!shmctl(s->id, IPC_STAT, &d), "segment %d (id %d): %s", i, s->id, strerror(errno));
