@@ -1,0 +1,72 @@
+/*
+ * State: descriptors 0, 1 and 2 as the runtime made them: a file on the host, a pipe, /dev/null or a terminal. The program
+ * writes "out NONCE N" and "err NONCE N" at every check; when the input is a terminal or a pipe it echoes its lines as
+ * "in NONCE LINE". The test reads the other ends: after a restore they are the fresh container's.
+ * Wrong could go: output into the old container's log or nowhere, a terminal that controls no more, its settings and
+ * size, 1 and 2 that were one description and are two, a flag.
+ */
+#include "harness.h"
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+static struct kind { mode_t mode; int tty, flags, cloexec; struct termios t; struct winsize w; pid_t group, session; } was[3], now[3];
+
+static void look(struct kind *k)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		struct stat st;
+		memset(&k[fd], 0, sizeof k[fd]);
+		k[fd].mode = fstat(fd, &st) ? 0 : st.st_mode & S_IFMT;
+		k[fd].flags = h_flags(fd), k[fd].cloexec = fcntl(fd, F_GETFD);
+		if ((k[fd].tty = isatty(fd))) {
+			tcgetattr(fd, &k[fd].t), ioctl(fd, TIOCGWINSZ, &k[fd].w);
+			k[fd].group = tcgetpgrp(fd), k[fd].session = tcgetsid(fd);
+		}
+	}
+}
+
+int main(void)
+{
+	char line[512];
+	h_init();
+	if (isatty(0)) { /* settings of its own, which a restore must bring to the fresh terminal */
+		struct termios t;
+		MUST(tcgetattr(0, &t));
+		t.c_lflag &= ~(tcflag_t)ECHO, t.c_cc[VINTR] = 'Y' - 64, t.c_iflag |= IUTF8;
+		MUST(tcsetattr(0, TCSANOW, &t));
+		MUST(ioctl(0, TIOCSWINSZ, &((struct winsize){33, 111, 0, 0})));
+	}
+	look(was);
+	int same = syscall(SYS_kcmp, getpid(), getpid(), 0 /* KCMP_FILE */, 1, 2) == 0;
+	ready();
+	while (wait_check()) {
+		look(now);
+		for (int fd = 0; fd < 3; fd++) {
+			struct kind *a = &was[fd], *b = &now[fd];
+			CHECK(a->mode == b->mode && a->tty == b->tty, "descriptor %d is of kind %o, was %o", fd, b->mode, a->mode);
+			CHECK(a->flags == b->flags && a->cloexec == b->cloexec, "descriptor %d: flags %o, were %o", fd, b->flags, a->flags);
+			CHECK(!memcmp(&a->w, &b->w, sizeof a->w), "descriptor %d: window %dx%d, was %dx%d", fd, b->w.ws_col, b->w.ws_row, a->w.ws_col, a->w.ws_row);
+			CHECK(a->t.c_iflag == b->t.c_iflag && a->t.c_oflag == b->t.c_oflag && a->t.c_cflag == b->t.c_cflag && a->t.c_lflag == b->t.c_lflag && !memcmp(a->t.c_cc, b->t.c_cc, 19), "descriptor %d: termios", fd);
+			CHECK(a->group == b->group && a->session == b->session, "descriptor %d: foreground group %d session %d, were %d %d", fd, b->group, b->session, a->group, a->session);
+		}
+		if (was[0].tty) {
+			int tty = open("/dev/tty", O_RDWR);
+			CHECK(tty >= 0 && !close(tty), "the terminal controls no more: %s", strerror(errno));
+		}
+		CHECK((syscall(SYS_kcmp, getpid(), getpid(), 0, 1, 2) == 0) == same, "1 and 2 are %s description", same ? "no longer one" : "now one");
+		snprintf(line, sizeof line, "out %016llx %d\n", (unsigned long long)h.nonce, h.check);
+		CHECK(write(1, line, strlen(line)) == (ssize_t)strlen(line), "write to 1: %s", strerror(errno));
+		memcpy(line, "err", 3);
+		CHECK(write(2, line, strlen(line)) == (ssize_t)strlen(line), "write to 2: %s", strerror(errno));
+		struct pollfd p = {0, POLLIN, 0};
+		if (!S_ISREG(was[0].mode) && !(S_ISCHR(was[0].mode) && !was[0].tty) && poll(&p, 1, 0) == 1 && (p.revents & POLLIN)) {
+			char out[700];
+			ssize_t n = read(0, line, sizeof line - 1);
+			line[n > 0 ? n : 0] = 0;
+			snprintf(out, sizeof out, "in %016llx %s", (unsigned long long)h.nonce, line);
+			CHECK(n <= 0 || write(1, out, strlen(out)) > 0, "echo: %s", strerror(errno));
+		}
+	}
+	return 0;
+}
