@@ -56,6 +56,7 @@ func newDump(t *Target, o *Options) *dump {
 	}
 	d.frozen.threads = map[int]*thread{}
 	d.spaces = map[specs.ID]*specs.Memory{}
+	d.frozen.sleeps = map[int]*sleeping.Sleep{}
 	d.frozen.watch = sleeping.NewWatch()
 	return d
 }
@@ -63,6 +64,13 @@ func newDump(t *Target, o *Options) *dump {
 // run is the part of a checkpoint between the first stop and the last release.
 // It runs on the tracer's thread.
 func (d *dump) run(ctx context.Context, done func() error) (err error) {
+	d.facts = newFacts()
+	if err := d.step("look", func() error { return d.frozen.look(d.target) }); err != nil {
+		return err
+	}
+	if err := d.data.prepare(); err != nil {
+		return err
+	}
 	begin := time.Now()
 	released := false
 	release := func() error {
@@ -79,10 +87,15 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 		return err
 	}
 	d.stats.Freezing = time.Since(begin).Microseconds()
+	strangers := make(chan error, 1)
+	go func() { strangers <- d.frozen.strangers(d.target) }()
 	if err := d.collect(); err != nil {
 		return err
 	}
 	if err := d.save(ctx); err != nil {
+		return err
+	}
+	if err := <-strangers; err != nil {
 		return err
 	}
 	if d.opts.LeaveRunning {
@@ -140,6 +153,12 @@ func (d *dump) collect() error {
 			}
 			if err := p.open(); err != nil {
 				return err
+			}
+			for _, th := range p.threads {
+				if th.status, err = procfs.ReadTaskStatus(p.pid, th.tid); err != nil {
+					return err
+				}
+				th.nstid = last(th.status.NSpid, th.tid)
 			}
 			if p.areas, err = procfs.ReadSmaps(p.pid); err != nil {
 				return err

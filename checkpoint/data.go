@@ -24,6 +24,25 @@ type dataWriter struct {
 	one *pagesWriter
 }
 
+// prepare makes the first pages file ahead of the freeze.
+func (w *dataWriter) prepare() error {
+	var err error
+	w.one, err = newPagesWriter(w.out)
+	return err
+}
+
+// take hands the writer that was prepared to the first who asks, and a new one
+// to others.
+func (w *dataWriter) take() (*pagesWriter, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if one := w.one; one != nil {
+		w.one = nil
+		return one, nil
+	}
+	return newPagesWriter(w.out)
+}
+
 // pagesWriter appends to one pages file.
 type pagesWriter struct {
 	pages *image.Pages

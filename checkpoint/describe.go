@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/rethaw/rethaw/internal/inject"
-	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"github.com/rethaw/rethaw/internal/sleeping"
 	"github.com/rethaw/rethaw/specs"
@@ -145,12 +144,6 @@ func (d *dump) registers(p *process, th *thread) (ptrace.Registers, error) {
 	if err != nil {
 		return home, err
 	}
-	status, err := procfs.ReadTaskStatus(p.pid, th.tid)
-	if err != nil {
-		return home, err
-	}
-	th.status = status
-	th.nstid = last(status.NSpid, th.tid)
 	if inject.Interrupted(&home) {
 		s, err := d.frozen.watch.Stopped(p.pid, th.tid, th.sleep, sleeping.CallOf(&home), d.stopped)
 		if err == nil {

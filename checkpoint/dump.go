@@ -19,6 +19,7 @@ type dump struct {
 	frozen frozen
 	procs  []*process
 	stats  Stats
+	facts  facts
 	// stopped is CLOCK_MONOTONIC at the stop in nanoseconds.
 	stopped int64
 	// root is the root directory of the tree's first task, mounts the ids of the
@@ -66,6 +67,7 @@ func (d *dump) close() {
 		p.close()
 	}
 	d.files.close()
+	d.data.close()
 	if d.root != nil {
 		d.root.Close()
 	}

@@ -25,7 +25,33 @@ const ptraceOSuspendSeccomp = 1 << 21
 type frozen struct {
 	procs   []*process
 	threads map[int]*thread
-	watch   *sleeping.Watch
+	// sleeps are the timed system calls that threads were in before the freeze.
+	watch  *sleeping.Watch
+	sleeps map[int]*sleeping.Sleep
+	// candidates are the processes that were there before the freeze.
+	candidates []int
+}
+
+// look sees how long threads have slept, which can be seen only until they are
+// interrupted.
+func (f *frozen) look(t *Target) error {
+	pids, err := t.listPids()
+	if err != nil {
+		return err
+	}
+	f.candidates = pids
+	for _, pid := range pids {
+		tids, err := procfs.ListTasks(pid)
+		if err != nil {
+			continue
+		}
+		for _, tid := range tids {
+			if s, err := f.watch.Look(pid, tid); err == nil {
+				f.sleeps[tid] = &s
+			}
+		}
+	}
+	return nil
 }
 
 // freeze stops every thread of the target. What it has seized is in f even if it
@@ -34,7 +60,7 @@ func (f *frozen) freeze(ctx context.Context, t *Target) error {
 	if t.Paused && t.Freezer != "" {
 		// Threads of a frozen cgroup cannot stop: they are seized and asked
 		// while it is frozen, and thawed into their stops.
-		if _, err := f.seizeAll(t); err != nil {
+		if _, err := f.seizeAll(); err != nil {
 			return err
 		}
 		if err := thaw(t.Freezer); err != nil {
@@ -46,7 +72,7 @@ func (f *frozen) freeze(ctx context.Context, t *Target) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		found, err := f.seizeAll(t)
+		found, err := f.seizeAll()
 		if err != nil {
 			return err
 		}
@@ -64,20 +90,47 @@ func (f *frozen) freeze(ctx context.Context, t *Target) error {
 
 // seizeAll seizes and interrupts every thread that is not known yet, and tells
 // how many there were.
-func (f *frozen) seizeAll(t *Target) (int, error) {
-	pids, err := t.listPids()
-	if err != nil {
-		return 0, err
-	}
+//
+// It goes by the processes that were there before, and their children: whoever
+// is seized cannot fork without our knowing. Who enters from outside at
+// this very moment is found by strangers.
+func (f *frozen) seizeAll() (int, error) {
 	found := 0
-	for _, pid := range pids {
-		n, err := f.seizeProcess(pid)
+	for i := 0; i < len(f.candidates); i++ {
+		n, err := f.seizeProcess(f.candidates[i])
 		if err != nil && !gone(err) {
 			return found, err
 		}
 		found += n
+		below, err := children(f.candidates[i])
+		if err != nil && !gone(err) {
+			return found, err
+		}
+		for _, pid := range below {
+			if !slices.Contains(f.candidates, pid) {
+				f.candidates = append(f.candidates, pid)
+			}
+		}
 	}
 	return found, nil
+}
+
+// errStranger tells that a process entered the container while it was frozen.
+var errStranger = errors.New("a process entered the container during the checkpoint; try again")
+
+// strangers looks through all processes of the host, which takes long, for one
+// of the tree that was not stopped. It runs beside the other steps.
+func (f *frozen) strangers(t *Target) error {
+	pids, err := t.listPids()
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if !slices.Contains(f.candidates, pid) {
+			return fmt.Errorf("process %d: %w", pid, errStranger)
+		}
+	}
+	return nil
 }
 
 func (f *frozen) seizeProcess(pid int) (int, error) {
@@ -118,11 +171,7 @@ func (f *frozen) seizeProcess(pid int) (int, error) {
 // seize takes one thread under control and asks it to stop. It returns nil for
 // one that is ending.
 func (f *frozen) seize(p *process, tid int) (*thread, error) {
-	th := &thread{tid: tid}
-	// How long it has slept can be seen only until it is interrupted.
-	if s, err := f.watch.Look(p.pid, tid); err == nil {
-		th.sleep = &s
-	}
+	th := &thread{tid: tid, sleep: f.sleeps[tid]}
 	var err error
 	th.traced, err = ptrace.Seize(tid, seizeOptions)
 	if errors.Is(err, unix.EPERM) {

@@ -9,26 +9,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// facts are those of the machine, which are read before the freeze.
+type facts struct {
+	release, version, machine, boot string
+	cpu                             []string
+}
+
+func newFacts() facts {
+	var uts unix.Utsname
+	_ = unix.Uname(&uts) // fails for a bad address only
+	return facts{
+		release: unix.ByteSliceToString(uts.Release[:]),
+		version: unix.ByteSliceToString(uts.Version[:]),
+		machine: unix.ByteSliceToString(uts.Machine[:]),
+		boot:    bootID(),
+		cpu:     cpuFlags(),
+	}
+}
+
 // header writes the first record: where and when the image is made.
 func (d *dump) header() error {
-	var uts unix.Utsname
-	if err := unix.Uname(&uts); err != nil {
-		return err
-	}
 	var boot unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot)
 	h := &specs.Header{
 		Tool:      d.opts.Tool,
-		Release:   unix.ByteSliceToString(uts.Release[:]),
-		Version:   unix.ByteSliceToString(uts.Version[:]),
-		Machine:   unix.ByteSliceToString(uts.Machine[:]),
+		Release:   d.facts.release,
+		Version:   d.facts.version,
+		Machine:   d.facts.machine,
 		PageSize:  uint32(os.Getpagesize()),
-		CPU:       cpuFlags(),
+		CPU:       d.facts.cpu,
 		Created:   time.Now().UnixNano(),
 		Monotonic: d.stopped, Boottime: boot.Nano(),
 		Engine: d.target.Engine, Container: d.target.Container, Host: d.target.Host,
 		Rootfs: d.target.Rootfs, Bundle: d.target.Bundle, Terminal: d.target.Terminal,
-		BootID: bootID(), Mounts: d.mounts.list,
+		BootID: d.facts.boot, Mounts: d.mounts.list,
 	}
 	if len(d.procs) > 0 {
 		h.XStateSize, h.XFeatures = d.xstate()

@@ -116,7 +116,7 @@ func (d *dump) pageWorker(queue <-chan []pageJob, mu *sync.Mutex) error {
 		for _, j := range batch {
 			if w == nil {
 				var err error
-				if w, err = newPagesWriter(d.out); err != nil {
+				if w, err = d.data.take(); err != nil {
 					return err
 				}
 			}
