@@ -10,7 +10,7 @@ export GOFLAGS := -buildvcs=false
 
 PREFIX ?= /usr/local
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w
+LDFLAGS := -s -w -X main.release=$(VERSION)
 FUZZTIME ?= 20s
 RUNS ?= 10
 TIMEOUT ?= 25m

@@ -48,4 +48,5 @@ func startProgram(t *testing.T, name string, config rig.Config) *rig.Program {
 var needs = map[string]rig.Config{
 	"identity": {Unconfined: true}, // a personality that the usual filter forbids
 	"seccomp":  {Unconfined: true}, // strict mode, which no filter may precede
+	"sharing":  {Unconfined: true}, // unshare
 }

@@ -155,6 +155,26 @@ func (r *restorer) passOn(th *ptrace.Thread, stop ptrace.Stop, threads map[int]*
 	return th.Cont(signal)
 }
 
+// zombiePatience is how long the former holder of a pid may take to be reaped.
+const zombiePatience = 3 * time.Second
+
+// spawnAs makes a placeholder with a pid. The tree that was checkpointed may have
+// left a zombie of that number, which its parent reaps any moment.
+func spawnAs(pid int, exe string) (*agent.Spawned, error) {
+	deadline := time.Now().Add(zombiePatience)
+	for {
+		s, err := agent.Spawn(agent.Placeholder{SetTID: []int{pid}, Exe: exe, Args: []string{exe}})
+		if !errors.Is(err, unix.EEXIST) || time.Now().After(deadline) {
+			return s, err
+		}
+		stat, serr := procfs.ReadStat(pid)
+		if serr == nil && stat.State != 'Z' && stat.State != 'X' {
+			return s, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // spawn makes a placeholder for a host tree, with the root's own pid.
 func (r *restorer) spawn(ctx context.Context) error {
 	pid := int(r.root.rec.PID)
@@ -162,7 +182,7 @@ func (r *restorer) spawn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := agent.Spawn(agent.Placeholder{SetTID: []int{pid}, Exe: exe, Args: []string{exe}})
+	s, err := spawnAs(pid, exe)
 	if errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("pid %d of the image is taken: end the process that has it, or restore into a container: %w", pid, err)
 	}
