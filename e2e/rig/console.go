@@ -70,6 +70,13 @@ func (c *console) receive() (*os.File, error) {
 	return os.NewFile(uintptr(fds[0]), "console"), nil
 }
 
+// terminal returns the master, nil until it has come.
+func (c *console) terminal() *os.File {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.master
+}
+
 func (c *console) close() {
 	closeAll(c.listener)
 	c.mu.Lock()

@@ -107,6 +107,13 @@ func (c *Container) Output() string {
 	return c.stdio.output()
 }
 
+// Input writes to the container's standard input, where that leads to us.
+func (c *Container) Input(text string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stdio.write(text)
+}
+
 // StdioFiles names, for a snapshot, the files of the host that the container has
 // as its streams.
 func (c *Container) StdioFiles() map[snapshot.FileID]string {

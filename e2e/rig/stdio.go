@@ -128,6 +128,19 @@ func (s *stdio) started() {
 	}
 }
 
+// write gives input to a pipe or a terminal.
+func (s *stdio) write(text string) error {
+	to := s.input
+	if s.console != nil {
+		to = s.console.terminal()
+	}
+	if to == nil {
+		return os.ErrClosed
+	}
+	_, err := to.WriteString(text)
+	return err
+}
+
 // close lets go of what is left.
 func (s *stdio) close() {
 	if s.console != nil {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -42,27 +43,41 @@ func (l *look) walk(all map[string]Facts, root, point string) error {
 	if err := unix.Lstat(root+point, &top); err != nil {
 		return &fs.PathError{Op: "stat", Path: point, Err: err}
 	}
-	return filepath.WalkDir(root+point, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
+	return l.walkBelow(all, root, point, point, top.Dev)
+}
+
+// walkBelow takes a path and what is below it. It reads without a trace in the times
+// of access.
+func (l *look) walkBelow(all map[string]Facts, root, point, path string, dev uint64) error {
+	var stat unix.Stat_t
+	if err := unix.Lstat(root+path, &stat); err != nil || stat.Dev != dev {
+		return nil // removed meanwhile, as the next look tells, or another mount
+	}
+	facts, err := l.tmpfsFile(root+path, point, &stat)
+	all[path] = facts
+	if err != nil || stat.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return err
+	}
+	dir, err := openQuietly(root + path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if err := l.walkBelow(all, root, point, filepath.Join(path, name), dev); err != nil {
 			return err
 		}
-		var stat unix.Stat_t
-		if err := unix.Lstat(path, &stat); err != nil {
-			return nil // removed meanwhile: the next look tells
-		}
-		if stat.Dev != top.Dev {
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		facts, err := l.tmpfsFile(path, point, &stat)
-		all[strings.TrimPrefix(path, root)] = facts
-		return err
-	})
+	}
+	return nil
+}
+
+func openQuietly(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|unix.O_NOATIME, 0)
 }
 
 func (l *look) tmpfsFile(path, point string, stat *unix.Stat_t) (Facts, error) {
@@ -97,7 +112,7 @@ const block = 4096
 // contents is the size and the digest of a file. Zeros are the same whether they are
 // there or a hole is, and huge files are mostly holes.
 func contents(path string) (string, error) {
-	file, err := os.Open(path)
+	file, err := openQuietly(path)
 	if err != nil {
 		return "", err
 	}
