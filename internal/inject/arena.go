@@ -36,7 +36,7 @@ func Gate(mem *os.File, vdso Range) (uint64, error) {
 	if _, err := mem.ReadAt(code, int64(vdso.Start)); err != nil {
 		return 0, fmt.Errorf("read vdso: %w", err)
 	}
-	i := bytes.Index(code, []byte{0x0f, 0x05})
+	i := bytes.Index(code, syscallInstruction)
 	if i < 0 {
 		return 0, errNoInstruction
 	}
@@ -50,9 +50,7 @@ func Single(t *ptrace.Thread, gate uint64, call *Call) error {
 	if err != nil {
 		return err
 	}
-	regs.Rip, regs.Rax, regs.Orig_rax = gate, call.Nr, noSyscall
-	regs.Rdi, regs.Rsi, regs.Rdx = call.Args[0], call.Args[1], call.Args[2]
-	regs.R10, regs.R8, regs.R9 = call.Args[3], call.Args[4], call.Args[5]
+	issue(&regs, gate, call)
 	if err := t.SetRegisters(&regs); err != nil {
 		return err
 	}
@@ -62,13 +60,16 @@ func Single(t *ptrace.Thread, gate uint64, call *Call) error {
 		}
 	}
 	regs, err = t.Registers()
-	call.Ret = int64(regs.Rax)
+	call.Ret = resultOf(&regs)
 	return err
 }
 
 // NewArena maps an arena at address base of a stopped thread, through the
 // system call instruction at gate.
 func NewArena(t *ptrace.Thread, gate, base uint64) (*Arena, error) {
+	if err := machineError(); err != nil {
+		return nil, err
+	}
 	call := Call{Nr: unix.SYS_MMAP, Args: [6]uint64{base, ArenaSize, unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC,
 		unix.MAP_SHARED | unix.MAP_ANONYMOUS | unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0}}
 	if err := Single(t, gate, &call); err != nil {
@@ -133,8 +134,8 @@ func (a *Arena) batch(t *ptrace.Thread, calls []Call, onEvent func(ptrace.Stop) 
 	if err != nil {
 		return err
 	}
-	regs.Rip, regs.Rbx, regs.R12 = a.base, a.base+slotOff, uint64(before)
-	regs.Rsp, regs.Eflags, regs.Orig_rax = a.base+ArenaSize, 0x202, noSyscall
+	enterBlob(&regs, a.base, a.base+slotOff, uint64(before))
+	onStack(&regs, a.base+ArenaSize)
 	if err := t.SetRegisters(&regs); err != nil {
 		return err
 	}

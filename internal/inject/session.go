@@ -21,6 +21,9 @@ type Injector struct {
 
 // New makes an Injector for the calling tracer's thread.
 func New() (*Injector, error) {
+	if err := machineError(); err != nil {
+		return nil, err
+	}
 	o, err := newOwner()
 	if err != nil {
 		return nil, err
@@ -93,7 +96,7 @@ func (s *Session) plant(place Place) error {
 // bootstrap has the stub map the arena, and puts the blob to sleep in it.
 func (s *Session) bootstrap() error {
 	regs := s.home
-	regs.Rip, regs.Orig_rax = s.stub.enter, noSyscall
+	jump(&regs, s.stub.enter)
 	if err := s.thread.SetRegisters(&regs); err != nil {
 		return err
 	}
@@ -109,16 +112,14 @@ func (s *Session) bootstrap() error {
 	if err != nil {
 		return err
 	}
-	if now.Rax != s.base {
-		return &Error{"mmap", s.thread.TID, unix.Errno(-int64(now.Rax))}
+	if ret := resultOf(&now); uint64(ret) != s.base {
+		return &Error{"mmap", s.thread.TID, unix.Errno(-ret)}
 	}
 	if err := s.share(); err != nil {
 		return err
 	}
 	regs = s.home
-	regs.Orig_rax = noSyscall
-	regs.Rip, regs.Rbx, regs.R12 = s.base, s.base+slotOff, 0
-	regs.Eflags = 0x202 // as a program starts
+	enterBlob(&regs, s.base, s.base+slotOff, 0)
 	if err := s.thread.SetRegisters(&regs); err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func (s *Session) share() error {
 	at := s.base + slotOff
 	k.owner = at + ownerOff
 	k.waitv = [2]waitv{{uaddr: at, flags: futexSize32}, {uaddr: at + ownerOff, flags: futexSize32}}
-	k.flags, k.leave, k.stack = s.home.Eflags, s.stub.leave, s.base+Size
+	k.flags, k.leave, k.stack = flagsOf(&s.home), s.stub.leave, s.base+Size
 	s.in.owner.guard(k)
 	k.waitv[1].val = uint64(k.ownerw)
 	return nil
@@ -216,7 +217,7 @@ func (s *Session) check(deadline time.Time) error {
 // Enter.
 func (s *Session) Leave() error {
 	regs := s.home
-	regs.Rip, regs.Orig_rax = s.stub.leave, noSyscall
+	jump(&regs, s.stub.leave)
 	steps := []func() error{
 		func() error { return s.halt() },
 		func() error { return s.thread.SetRegisters(&regs) },

@@ -10,7 +10,6 @@ import (
 type Registers = unix.PtraceRegs
 
 const (
-	ntPRStatus = 1
 	// ntXState is NT_X86_XSTATE (include/uapi/linux/elf.h).
 	ntXState = 0x202
 	// maxXState bounds what a processor has: with AMX it is some 11 KiB.
