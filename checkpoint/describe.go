@@ -150,7 +150,6 @@ func (d *dump) registers(p *process, th *thread) (ptrace.Registers, error) {
 			th.left = &specs.Sleep{Syscall: int32(s.Syscall), Left: s.Left}
 		}
 	}
-	inject.Reissue(&home)
 	seq, err := th.traced.RSeq()
 	if err != nil {
 		return home, err

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"github.com/rethaw/rethaw/internal/sleeping"
@@ -261,8 +262,21 @@ func (f *frozen) await(th *thread) error {
 			return err
 		}
 		th.stop = stop
+		return th.reissue()
+	}
+}
+
+// reissue mends at once what the stop itself has broken: an epoll_wait that has
+// returned EINTR. From then on the thread goes on unharmed if we die.
+func (th *thread) reissue() error {
+	regs, err := th.traced.Registers()
+	if err != nil {
+		return err
+	}
+	if !inject.Reissue(&regs) {
 		return nil
 	}
+	return th.traced.SetRegisters(&regs)
 }
 
 // adopt takes in a child that the kernel has attached; it comes to a stop by
