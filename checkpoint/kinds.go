@@ -23,6 +23,9 @@ func fileKinds() []fileKind {
 		deviceKind(),
 		procFileKind(),
 		regularKind(),
+		eventfdKind(),
+		signalfdKind(),
+		timerfdKind(),
 	}
 }
 

@@ -22,6 +22,8 @@ type files struct {
 	holders map[specs.ID][]holder
 	// stdio are the placeholder's own descriptors 0, 1 and 2.
 	stdio [3]*os.File
+	// timers are to be started last.
+	timers []armed
 }
 
 // holder is a descriptor number in the table of a task.

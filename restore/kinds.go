@@ -36,6 +36,9 @@ func fileKinds() []fileKind {
 		pathKind(),
 		deviceKind(),
 		procFileKind(),
+		eventfdKind(),
+		signalfdKind(),
+		timerfdKind(),
 	}
 }
 

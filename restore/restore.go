@@ -85,6 +85,7 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"fs", r.restoreFS},
 		{"tasks", r.restoreTasks},
 		{"zombies", r.endTasks},
+		{"timers", r.armTimerfds},
 		{"release", r.release},
 	}
 	for _, s := range steps {

@@ -10,6 +10,9 @@ type Timerfd struct {
 	// Left is the time to the next expiration, 0 for a disarmed timer.
 	Left     int64 `cbor:"5,keyasint,omitempty"`
 	Interval int64 `cbor:"6,keyasint,omitempty"`
+	// Date is the next expiration on the timer's clock, for one that was set
+	// with TFD_TIMER_ABSTIME and is armed.
+	Date int64 `cbor:"7,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
