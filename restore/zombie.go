@@ -55,37 +55,55 @@ func (r *restorer) living() []*task {
 	return list
 }
 
+// coreFlag is set in a status of wait(2) if a core was dumped.
+const coreFlag = 0x80
+
 // end has a task end with its wait(2) status.
 func (r *restorer) end(t *task) error {
-	th := t.leader()
-	signal := int(t.rec.ExitCode & 0x7f)
+	signal := unix.Signal(t.rec.ExitCode & 0x7f)
 	if signal != 0 {
-		if err := unix.Tgkill(t.pid, t.pid, unix.SIGKILL); err != nil {
-			return err
-		}
-		if signal != int(unix.SIGKILL) {
-			return r.endBy(t, signal)
-		}
-	} else {
-		calls := []inject.Call{{Nr: unix.SYS_EXIT_GROUP, Args: [6]uint64{uint64(t.rec.ExitCode >> 8)}}}
-		// The batch never ends: the thread does.
-		if err := t.arena.Run(th, calls, nil); err != nil && !isGone(err) {
+		return r.endBy(t, signal)
+	}
+	calls := []inject.Call{{Nr: unix.SYS_EXIT_GROUP, Args: [6]uint64{uint64(t.rec.ExitCode >> 8)}}}
+	// The batch never ends: the thread does.
+	if err := t.arena.Run(t.leader(), calls, nil); err != nil && !isGone(err) {
+		return err
+	}
+	return r.buried(t, 0)
+}
+
+// endBy has a task die of a signal, whose default that must be. Without a limit
+// for cores none is dumped, and the status does not say so.
+func (r *restorer) endBy(t *task, signal unix.Signal) error {
+	if signal != unix.SIGKILL {
+		data, at := t.arena.Data()
+		clear(data[:32])
+		if _, err := r.call(t, unix.SYS_RT_SIGACTION, uint64(signal), at, 0, 8); err != nil {
 			return err
 		}
 	}
-	return r.buried(t)
+	if t.rec.ExitCode&coreFlag == 0 {
+		if err := unix.Prlimit(t.pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil); err != nil {
+			return err
+		}
+	}
+	if err := t.leader().SetSigMask(0); err != nil {
+		return err
+	}
+	if err := unix.Kill(t.pid, signal); err != nil {
+		return err
+	}
+	return r.buried(t, int(signal))
 }
 
-// endBy is for signals other than SIGKILL, which a task must take itself.
-func (r *restorer) endBy(t *task, _ int) error { return r.buried(t) }
-
-// buried waits for a task's end and lets the kernel tell its parent.
-func (r *restorer) buried(t *task) error {
+// buried waits for a task's end, letting it take the signal that ends it, and
+// lets the kernel tell its parent.
+func (r *restorer) buried(t *task, signal int) error {
 	th := t.leader()
 	deadline := time.Now().Add(ptrace.Patience)
 	for time.Now().Before(deadline) {
 		stop, stopped, err := th.Poll()
-		if isGone(err) {
+		if isGone(err) && !stopped {
 			return nil
 		}
 		if err != nil {
@@ -95,7 +113,11 @@ func (r *restorer) buried(t *task) error {
 		case stopped && stop.Kind >= ptrace.Exited:
 			return th.Reap()
 		case stopped:
-			if err := th.Cont(0); err != nil && !isGone(err) {
+			resume := 0
+			if stop.Kind == ptrace.Signal && stop.Signal == signal {
+				resume = signal
+			}
+			if err := th.Cont(resume); err != nil && !isGone(err) {
 				return err
 			}
 		}
