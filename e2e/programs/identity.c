@@ -163,7 +163,7 @@ int main(int argc, char **argv)
 	MUST(prctl(PR_SET_KEEPCAPS, 1));
 	MUST(prctl(PR_SET_TIMERSLACK, 123456UL));
 	MUST(prctl(PR_SET_PDEATHSIG, SIGWINCH));
-	MUST(personality(ADDR_NO_RANDOMIZE | SHORT_INODE));
+	MUST(personality(UNAME26));
 	take(&was);
 	ready();
 
