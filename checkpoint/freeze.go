@@ -67,6 +67,9 @@ func (f *frozen) freeze(ctx context.Context, t *Target) error {
 		if err := thaw(t.Freezer); err != nil {
 			return err
 		}
+		if err := f.awaitAll(); err != nil {
+			return err
+		}
 	}
 	deadline := time.Now().Add(ptrace.Patience)
 	for {

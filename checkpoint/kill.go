@@ -2,8 +2,8 @@ package checkpoint
 
 import (
 	"errors"
-	"time"
 
+	"github.com/rethaw/rethaw/internal/ptrace"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,13 +17,14 @@ func (d *dump) kill() error {
 			errs = append(errs, &Error{"kill", p.nspid, err})
 		}
 	}
-	// A traced task that ended is a zombie for its tracer first. The threads
-	// before the leader: it is not reported before they are.
-	for _, p := range d.live() {
-		for i := len(p.threads) - 1; i >= 0; i-- {
-			th := p.threads[i]
-			if _, err := th.traced.Wait(5 * time.Second); err != nil && gone(err) {
-				_ = th.traced.Reap()
+	// A traced task that ended is a zombie for its tracer first. Children are
+	// reaped before their parents, for a namespace's init ends only when all
+	// others have, and threads before the leader, which ends only after them.
+	procs := d.live()
+	for i := len(procs) - 1; i >= 0; i-- {
+		for k := len(procs[i].threads) - 1; k >= 0; k-- {
+			if err := procs[i].threads[k].traced.Bury(ptrace.Patience); err != nil {
+				errs = append(errs, err)
 			}
 		}
 	}

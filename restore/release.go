@@ -2,6 +2,7 @@ package restore
 
 import (
 	"errors"
+	"time"
 
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/ptrace"
@@ -86,8 +87,20 @@ func (r *restorer) abandon() error {
 	if r.released {
 		return nil
 	}
-	for i := len(r.made) - 1; i >= 0; i-- {
-		_ = unix.Kill(r.made[i].pid, unix.SIGKILL)
+	for _, t := range r.made {
+		if err := unix.Kill(t.pid, unix.SIGKILL); err != nil && !isGone(err) {
+			return err
+		}
 	}
-	return nil
+	// Children before parents: a namespace's init ends only after all others.
+	var errs []error
+	for i := len(r.made) - 1; i >= 0; i-- {
+		threads := r.made[i].threads
+		for k := len(threads) - 1; k >= 0; k-- {
+			if th := threads[k].traced; th != nil {
+				errs = append(errs, th.Bury(time.Second))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }

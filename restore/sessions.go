@@ -22,7 +22,7 @@ func (r *restorer) planSessions(byPID map[int32]*task) error {
 			continue
 		}
 		leader := byPID[t.rec.SID]
-		if leader == nil || leader.rec.State == "zombie" {
+		if leader == nil {
 			leader = ghosts[t.rec.SID]
 		}
 		if leader == nil {
@@ -33,7 +33,7 @@ func (r *restorer) planSessions(byPID map[int32]*task) error {
 		if t.parent != r.root && !r.adopts(t.parent) {
 			return fmt.Errorf("task %d is in session %d, its parent %d is not: %w", t.rec.PID, t.rec.SID, t.parent.rec.PID, ErrUnfit)
 		}
-		if leader.ghost {
+		if leader.helper() {
 			t.parent = leader
 			continue
 		}

@@ -98,10 +98,7 @@ func (r *restorer) plan() error {
 // it. The session is set in between: children that are in the task's former
 // session are forked before it leads one of its own.
 func (r *restorer) grow(t *task) error {
-	if t.rec.State == "zombie" {
-		return nil // it ends when all others are made
-	}
-	if !t.ghost {
+	if !t.helper() {
 		if err := r.execute(t); err != nil {
 			return taskError("execute program", t, err)
 		}
@@ -133,6 +130,10 @@ func (r *restorer) grow(t *task) error {
 	return nil
 }
 
+// helper tells whether a task lives only until all others are made: a ghost, or
+// one that is a zombie in the image.
+func (t *task) helper() bool { return t.ghost || t.rec.State == "zombie" }
+
 // fork makes child by a clone in parent, with the child's own pid.
 func (r *restorer) fork(parent, child *task) error {
 	if child.pid != 0 {
@@ -143,7 +144,7 @@ func (r *restorer) fork(parent, child *task) error {
 		signal = int32(unix.SIGCHLD)
 	}
 	flags := uint64(signal) & 0xff
-	if !child.ghost && child.rec.State != "zombie" {
+	if !child.helper() {
 		for flag, same := range map[uint64]bool{
 			unix.CLONE_VM:    child.rec.Memory == parent.rec.Memory,
 			unix.CLONE_FILES: child.rec.FDs == parent.rec.FDs,

@@ -60,6 +60,11 @@ const coreFlag = 0x80
 
 // end has a task end with its wait(2) status.
 func (r *restorer) end(t *task) error {
+	if !t.ghost {
+		if err := r.costume(t); err != nil {
+			return err
+		}
+	}
 	signal := unix.Signal(t.rec.ExitCode & 0x7f)
 	if signal != 0 {
 		return r.endBy(t, signal)
@@ -70,6 +75,18 @@ func (r *restorer) end(t *task) error {
 		return err
 	}
 	return r.buried(t, 0)
+}
+
+// costume gives a task that is about to end what is still seen of a zombie: its
+// name and its user.
+func (r *restorer) costume(t *task) error {
+	data, at := t.arena.Data()
+	copy(data, t.rec.Comm+"\x00")
+	var b batch
+	b.add("set name", unix.SYS_PRCTL, unix.PR_SET_NAME, at)
+	b.add("set group id", unix.SYS_SETRESGID, uint64(t.rec.GID), uint64(t.rec.GID), uint64(t.rec.GID))
+	b.add("set user id", unix.SYS_SETRESUID, uint64(t.rec.UID), uint64(t.rec.UID), uint64(t.rec.UID))
+	return b.run(t, t.threads[0])
 }
 
 // endBy has a task die of a signal, whose default that must be. Without a limit

@@ -28,7 +28,6 @@ package ns
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -101,25 +100,6 @@ func Enter(pid int, kinds Kinds, f func() error) error {
 	}
 	defer t.Close()
 	return t.Do(f)
-}
-
-// lockApart locks the calling goroutine to a thread that is not the main one
-// and calls f there. The thread ends with f.
-func lockApart(f func()) {
-	runtime.LockOSThread()
-	if unix.Gettid() != unix.Getpid() {
-		f()
-		return
-	}
-	// While this goroutine holds the main thread the next one cannot get it.
-	moved := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		close(moved)
-		f()
-	}()
-	<-moved
-	runtime.UnlockOSThread()
 }
 
 // join makes the calling thread, which must be locked, one of the task's

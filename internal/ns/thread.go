@@ -3,6 +3,7 @@ package ns
 import (
 	"errors"
 	"fmt"
+	"github.com/rethaw/rethaw/internal/osthread"
 	"sync"
 )
 
@@ -38,7 +39,7 @@ func Start(pid int, kinds Kinds) (*Thread, error) {
 	err := kinds.check()
 	if err == nil {
 		joined := make(chan error)
-		go lockApart(func() {
+		go osthread.Run(func() {
 			defer close(t.gone)
 			err := join(pid, kinds)
 			joined <- err

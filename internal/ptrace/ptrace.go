@@ -16,8 +16,8 @@ package ptrace
 import (
 	"errors"
 	"fmt"
-	"runtime"
 
+	"github.com/rethaw/rethaw/internal/osthread"
 	"golang.org/x/sys/unix"
 )
 
@@ -57,14 +57,13 @@ type call struct {
 // NewTracer starts a thread. Close ends it, which lets go all that it traces.
 func NewTracer() *Tracer {
 	t := &Tracer{calls: make(chan call)}
-	go t.serve()
+	go osthread.Run(t.serve)
 	return t
 }
 
 func (t *Tracer) serve() {
-	// Never unlocked: the thread dies with the goroutine, and the kernel
-	// detaches what is still traced.
-	runtime.LockOSThread()
+	// The thread dies with the goroutine, and the kernel detaches what is
+	// still traced.
 	for c := range t.calls {
 		c.done <- c.f()
 	}
