@@ -17,8 +17,26 @@ import (
 type Bundle struct {
 	// Dir is absolute, Rootfs resolved against it.
 	Dir, Rootfs string
-	// Config is config.json.
-	Config *runtimespec.Spec
+	// Config is config.json, as far as it matters here.
+	Config *Config
+}
+
+// Config are the parts of an OCI configuration that matter here. Decoding all of it costs
+// a millisecond, most of it for the types of what is not looked at.
+type Config struct {
+	Process *struct {
+		Terminal bool `json:"terminal"`
+	} `json:"process"`
+	Root   *runtimespec.Root   `json:"root"`
+	Mounts []runtimespec.Mount `json:"mounts"`
+	Linux  *struct {
+		Seccomp json.RawMessage `json:"seccomp"`
+	} `json:"linux"`
+}
+
+// seccomp tells whether the configuration has a seccomp filter.
+func (c *Config) seccomp() bool {
+	return c.Linux != nil && len(c.Linux.Seccomp) > 0 && string(c.Linux.Seccomp) != "null"
 }
 
 // LoadBundle reads a bundle and checks that it is whole. Its errors are ErrBundle.
@@ -56,7 +74,7 @@ func LoadBundle(dir string) (*Bundle, error) {
 }
 
 // Terminal tells whether the bundle's process gets a terminal.
-func (b *Bundle) Terminal() bool { return b.Config.Process.Terminal }
+func (b *Bundle) Terminal() bool { return b.Config.Process != nil && b.Config.Process.Terminal }
 
 // ImageDir is where the image of a container of a bundle lies if nothing else is said.
 func ImageDir(bundle string) string { return filepath.Join(bundle, "checkpoint") }
@@ -69,12 +87,12 @@ func bundleTerminal(dir string) bool {
 }
 
 // readConfig reads an OCI configuration.
-func readConfig(path string) (*runtimespec.Spec, error) {
+func readConfig(path string) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	config := new(runtimespec.Spec)
+	config := new(Config)
 	if err := json.Unmarshal(data, config); err != nil {
 		return nil, fmt.Errorf("%s is not a container configuration: %w", path, err)
 	}

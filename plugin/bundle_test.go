@@ -47,9 +47,8 @@ func TestLoadBundle(t *testing.T) {
 }
 
 func TestCheckBundle(t *testing.T) {
-	b := &Bundle{Dir: "/b", Config: &runtimespec.Spec{
-		Process: &runtimespec.Process{},
-		Mounts:  []runtimespec.Mount{{Destination: "/data/"}, {Destination: "/proc"}},
+	b := &Bundle{Dir: "/b", Config: &Config{
+		Mounts: []runtimespec.Mount{{Destination: "/data/"}, {Destination: "/proc"}},
 	}}
 	tests := []struct {
 		name   string

@@ -166,3 +166,24 @@ func ownNamespace(c Candidate, init process) error {
 	}
 	return nil
 }
+
+// validID tells whether name can be the id of an OCI container; what cannot is no path
+// either.
+func validID(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
+}
+
+// statusOf tells the status of a container of runc or crun by its init, its state
+// directory and the freezer of its cgroup.
+func statusOf(init process, dir, freezer string) Status {
+	if !init.alive() {
+		return Stopped
+	}
+	if _, err := os.Stat(filepath.Join(dir, "exec.fifo")); err == nil {
+		return Created
+	}
+	if frozen(freezer) {
+		return Paused
+	}
+	return Running
+}

@@ -16,7 +16,7 @@ import (
 func TestConsole(t *testing.T) {
 	e := testRuntime(t, "runc")
 	bundle := testBundle(t, "read x; echo got:$x; stty size; exit 5")
-	config, err := readConfig(filepath.Join(bundle, "config.json"))
+	config, err := fullConfig(filepath.Join(bundle, "config.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/rethaw/rethaw/checkpoint"
 )
@@ -30,7 +29,7 @@ func (c *Crun) Name() string { return "crun" }
 
 // Find implements Engine.
 func (c *Crun) Find(ctx context.Context, name string) ([]Container, error) {
-	if name == "" || strings.ContainsRune(name, '/') || name == "." || name == ".." {
+	if !validID(name) {
 		return nil, nil
 	}
 	var found []Container
@@ -125,20 +124,11 @@ func (c *crunContainer) Candidate() Candidate {
 
 // Status implements Container.
 func (c *crunContainer) Status(ctx context.Context) (Status, error) {
-	if !c.init.alive() {
-		return Stopped, nil
-	}
-	if _, err := os.Stat(filepath.Join(c.root, c.id, "exec.fifo")); err == nil {
-		return Created, nil
-	}
 	_, freezer, err := c.dirs()
 	if err != nil {
 		return "", err
 	}
-	if frozen(freezer) {
-		return Paused, nil
-	}
-	return Running, nil
+	return statusOf(c.init, filepath.Join(c.root, c.id), freezer), nil
 }
 
 // dirs returns the container's cgroups and the one with a freezer.
@@ -189,7 +179,7 @@ func (c *crunContainer) Target(ctx context.Context) (checkpoint.Target, error) {
 		return checkpoint.Target{}, fmt.Errorf("%s: %w", c.Candidate(), err)
 	}
 	t.Terminal = config.Process != nil && config.Process.Terminal
-	if config.Linux != nil && config.Linux.Seccomp != nil {
+	if config.seccomp() {
 		t.SeccompFilters = 1
 	}
 	return t, nil

@@ -98,3 +98,22 @@ func FuzzOneFD(f *testing.F) {
 		_, _ = oneFD(data)
 	})
 }
+
+func TestParseRuncState(t *testing.T) {
+	got, err := parseRuncState([]byte(`{"id":"x","init_process_pid":5,"init_process_start":6,"cgroup_paths":{"freezer":"/f"},
+		"external_descriptors":["/dev/null"],"config":{"rootfs":"/r","labels":["bundle=/b"],"seccomp":null,"Hooks":{}}}`))
+	if err != nil || got.Pid != 5 || got.Start != 6 || got.Cgroups["freezer"] != "/f" || got.Config.Rootfs != "/r" ||
+		bundleLabel(got.Config.Labels) != "/b" || len(got.Stdio) != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for _, bad := range []string{"", "{}", "[]", `{"id":"x","init_process_pid":-1}`} {
+		if _, err := parseRuncState([]byte(bad)); err == nil {
+			t.Errorf("%q is taken for a state", bad)
+		}
+	}
+}
+
+func FuzzParseRuncState(f *testing.F) {
+	f.Add([]byte(`{"id":"x","init_process_pid":5}`))
+	f.Fuzz(func(t *testing.T, data []byte) { _, _ = parseRuncState(data) })
+}

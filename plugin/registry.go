@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Config chooses engines, as the options --runtime and --root do.
-type Config struct {
+// Choice chooses engines, as the options --runtime and --root do.
+type Choice struct {
 	// Runtime is the name of a runtime or the path of its program, "" for all
 	// that are known.
 	Runtime string
@@ -38,7 +38,7 @@ type Registry struct {
 
 // NewRegistry returns the engines that c chooses. A program is taken for the engine
 // whose name its own contains ("/opt/runc-1.3/runc.amd64" is a runc).
-func NewRegistry(c Config) (*Registry, error) {
+func NewRegistry(c Choice) (*Registry, error) {
 	r := new(Registry)
 	var known []string
 	for _, m := range makers() {

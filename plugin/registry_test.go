@@ -81,7 +81,7 @@ func TestNewRegistry(t *testing.T) {
 		{"youki", "", true},
 	}
 	for _, tt := range tests {
-		r, err := NewRegistry(Config{Runtime: tt.runtime})
+		r, err := NewRegistry(Choice{Runtime: tt.runtime})
 		if tt.fails {
 			if !errors.Is(err, ErrUnknownRuntime) {
 				t.Errorf("%q: %v", tt.runtime, err)

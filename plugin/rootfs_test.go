@@ -55,7 +55,7 @@ func TestCheckRootfs(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", filepath.Join(rootfs, "bin/out")); err != nil {
 		t.Fatal(err)
 	}
-	b := &Bundle{Dir: "/b", Rootfs: rootfs, Config: &runtimespec.Spec{Mounts: []runtimespec.Mount{{Destination: "/usr"}}}}
+	b := &Bundle{Dir: "/b", Rootfs: rootfs, Config: &Config{Mounts: []runtimespec.Mount{{Destination: "/usr"}}}}
 	good := &specs.Regular{Path: "/bin/x", Size: 5}
 	tests := []struct {
 		name   string

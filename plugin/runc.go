@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,13 +11,13 @@ import (
 	"slices"
 
 	"github.com/opencontainers/runc/libcontainer"
-	"github.com/opencontainers/runc/libcontainer/configs"
 
 	"github.com/rethaw/rethaw/checkpoint"
 )
 
-// Runc is the runc runtime. Its containers are read with its own library from
-// ROOT/ID/state.json; they are made by its program.
+// Runc is the runc runtime. It keeps ROOT/ID/state.json, and beside it exec.fifo as long as
+// a container is not started. Containers are made by its program and removed by its
+// library.
 type Runc struct {
 	program string
 	roots   []string
@@ -51,11 +52,14 @@ func (r *Runc) Name() string { return "runc" }
 
 // Find implements Engine.
 func (r *Runc) Find(ctx context.Context, name string) ([]Container, error) {
+	if !validID(name) {
+		return nil, nil
+	}
 	var found []Container
 	for _, root := range r.roots {
 		c, err := r.load(root, name)
 		switch {
-		case errors.Is(err, libcontainer.ErrNotExist), errors.Is(err, libcontainer.ErrInvalidID):
+		case errors.Is(err, os.ErrNotExist):
 			continue
 		case err != nil:
 			return found, fmt.Errorf("reading the state of runc container %q in %s: %w", name, root, err)
@@ -65,25 +69,50 @@ func (r *Runc) Find(ctx context.Context, name string) ([]Container, error) {
 	return found, nil
 }
 
-// load reads one container.
+// load reads one container. A missing one gives os.ErrNotExist.
 func (r *Runc) load(root, id string) (*runcContainer, error) {
-	c, err := libcontainer.Load(root, id)
+	data, err := os.ReadFile(filepath.Join(root, id, "state.json"))
 	if err != nil {
 		return nil, err
 	}
-	state, err := c.State()
+	state, err := parseRuncState(data)
 	if err != nil {
 		return nil, err
 	}
 	return &runcContainer{
 		commands: r.commands(root),
-		c:        c,
-		config:   c.Config(),
-		cgroups:  state.CgroupPaths,
-		root:     root,
-		stdio:    state.ExternalDescriptors,
-		init:     process{pid: state.InitProcessPid, start: state.InitProcessStartTime},
+		id:       id,
+		state:    state,
+		init:     process{pid: state.Pid, start: state.Start},
 	}, nil
+}
+
+// runcState are the fields of runc's state.json that matter for finding a container
+// (libcontainer.State). Decoding all of it costs a millisecond, so that libcontainer
+// comes in where its knowledge is needed alone: for the end of a container.
+type runcState struct {
+	ID      string            `json:"id"`
+	Pid     int               `json:"init_process_pid"`
+	Start   uint64            `json:"init_process_start"`
+	Cgroups map[string]string `json:"cgroup_paths"`
+	Stdio   []string          `json:"external_descriptors"`
+	Config  struct {
+		Rootfs  string          `json:"rootfs"`
+		Labels  []string        `json:"labels"`
+		Seccomp json.RawMessage `json:"seccomp"`
+	} `json:"config"`
+}
+
+// parseRuncState decodes a state file.
+func parseRuncState(data []byte) (runcState, error) {
+	var s runcState
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, err
+	}
+	if s.Pid < 0 || s.ID == "" {
+		return s, fmt.Errorf("id %q and pid %d in the state", s.ID, s.Pid)
+	}
+	return s, nil
 }
 
 // commands returns the program set to one state directory.
@@ -112,86 +141,80 @@ func (r *Runc) Create(ctx context.Context, s Spec) (Fresh, error) {
 // runcContainer is one container of runc.
 type runcContainer struct {
 	commands
-	c       *libcontainer.Container
-	config  configs.Config
-	cgroups map[string]string
-	root    string
-	stdio   []string
-	init    process
+	id    string
+	state runcState
+	init  process
 }
 
 // Candidate implements Container.
 func (c *runcContainer) Candidate() Candidate {
-	return Candidate{Engine: "runc", ID: c.c.ID(), Root: c.root, Pid: c.init.pid}
+	return Candidate{Engine: "runc", ID: c.id, Root: c.root, Pid: c.init.pid}
 }
 
-// Status implements Container. libcontainer compares the start time of the init with
-// the recorded one, and an init that waits in exec.fifo counts as created.
+// Status implements Container, by the rules of libcontainer: an init with the recorded
+// start time, one that waits in exec.fifo, a frozen cgroup.
 func (c *runcContainer) Status(ctx context.Context) (Status, error) {
-	status, err := c.c.Status()
-	if err != nil {
-		return "", fmt.Errorf("%s: status: %w", c.Candidate(), err)
-	}
-	// A frozen cgroup outlives the tasks in it: libcontainer says paused then.
-	if status == libcontainer.Paused && !c.init.alive() {
-		return Stopped, nil
-	}
-	return Status(status.String()), nil
+	_, freezer := c.dirs()
+	return statusOf(c.init, filepath.Join(c.root, c.id), freezer), nil
 }
 
-// dirs returns the container's cgroups as runc recorded them.
-func (c *runcContainer) dirs() []string { return slices.Collect(maps.Values(c.cgroups)) }
+// dirs returns the container's cgroups as runc recorded them, and the one with a
+// freezer.
+func (c *runcContainer) dirs() ([]string, string) {
+	return cgroupDirs(slices.Collect(maps.Values(c.state.Cgroups)))
+}
 
 // Target implements Container.
 func (c *runcContainer) Target(ctx context.Context) (checkpoint.Target, error) {
 	if err := ownNamespace(c.Candidate(), c.init); err != nil {
 		return checkpoint.Target{}, err
 	}
-	status, err := c.Status(ctx)
-	if err != nil {
-		return checkpoint.Target{}, err
-	}
 	t := checkpoint.Target{
 		Engine:    "runc",
-		Container: c.c.ID(),
+		Container: c.id,
 		Root:      c.root,
 		Init:      c.init.pid,
-		Rootfs:    c.config.Rootfs,
-		Bundle:    bundleLabel(c.config.Labels),
-		Paused:    status == Paused,
-		Stdio:     c.stdio,
+		Rootfs:    c.state.Config.Rootfs,
+		Bundle:    bundleLabel(c.state.Config.Labels),
+		Stdio:     c.state.Stdio,
 	}
-	if c.config.Seccomp != nil {
+	t.Cgroups, t.Freezer = c.dirs()
+	t.Paused = frozen(t.Freezer)
+	t.Terminal = bundleTerminal(t.Bundle)
+	if filter := c.state.Config.Seccomp; len(filter) > 0 && string(filter) != "null" {
 		t.SeccompFilters = 1
 	}
-	t.Cgroups, t.Freezer = cgroupDirs(c.dirs())
-	t.Terminal = bundleTerminal(t.Bundle)
 	return t, nil
 }
 
-// Destroy implements Container. It is done in process; runc's program is asked where
-// the library cannot (an older state file, hooks that fail).
+// Destroy implements Container. It is done in process by runc's own library, which
+// knows the cgroup drivers and the hooks; runc's program, which costs 10 to 20 ms, is
+// asked where the library cannot (an older state file).
 func (c *runcContainer) Destroy(ctx context.Context) error {
-	_, freezer := cgroupDirs(c.dirs())
+	_, freezer := c.dirs()
 	if err := thaw(freezer); err != nil {
 		return err
 	}
 	if err := c.init.await(ctx); err != nil {
 		return err
 	}
-	if err := c.c.Destroy(); err == nil {
+	library, err := libcontainer.Load(c.root, c.id)
+	if err == nil {
+		err = library.Destroy()
+	}
+	if err == nil {
 		return nil
 	}
-	if _, err := os.Stat(filepath.Join(c.root, c.c.ID())); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(c.root, c.id)); errors.Is(err, os.ErrNotExist) {
 		// What failed came after the removal: a poststop hook. runc ignores it as
 		// well, and there is nothing left to delete.
 		return nil
 	}
-	return c.deleteForce(ctx, c.c.ID())
+	return c.deleteForce(ctx, c.id)
 }
 
 // Start implements Fresh.
-func (c *runcContainer) Start(ctx context.Context) error { return c.start(ctx, c.c.ID()) }
+func (c *runcContainer) Start(ctx context.Context) error { return c.start(ctx, c.id) }
 
 // Kill implements Fresh.
 func (c *runcContainer) Kill(ctx context.Context) error {

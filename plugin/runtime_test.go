@@ -28,7 +28,7 @@ func testRuntime(t *testing.T, name string) Engine {
 		t.Skip(err)
 	}
 	root := t.TempDir()
-	r, err := NewRegistry(Config{Runtime: name, Root: root})
+	r, err := NewRegistry(Choice{Runtime: name, Root: root})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestRuntimeFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := testRuntime(t, name)
 			bundle := testBundle(t, "exit")
-			config, err := readConfig(filepath.Join(bundle, "config.json"))
+			config, err := fullConfig(filepath.Join(bundle, "config.json"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -302,4 +302,14 @@ func TestRuntimeMissing(t *testing.T) {
 func devpts() runtimespec.Mount {
 	return runtimespec.Mount{Destination: "/dev/pts", Type: "devpts", Source: "devpts",
 		Options: []string{"newinstance", "ptmxmode=0666", "mode=0620"}}
+}
+
+// fullConfig reads all of a configuration.
+func fullConfig(path string) (*runtimespec.Spec, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	config := new(runtimespec.Spec)
+	return config, json.Unmarshal(data, config)
 }

@@ -117,7 +117,7 @@ func (a *app) setup() error {
 
 // registry returns the engines that --runtime and --root choose.
 func (a *app) registry() (*plugin.Registry, error) {
-	return plugin.NewRegistry(plugin.Config{Runtime: a.runtime, Root: a.root})
+	return plugin.NewRegistry(plugin.Choice{Runtime: a.runtime, Root: a.root})
 }
 
 // target finds what the argument or --pid names.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -22,8 +23,13 @@ func restoreCommand(a *app) *cobra.Command {
 		Example: "  rethaw restore --bundle /srv/web web\n  rethaw restore --bundle /srv/web --image /srv/web.image --detach web2\n  rethaw restore --image /tmp/job",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			signals, stop := plugin.Signals()
-			defer stop()
+			var signals <-chan os.Signal
+			if !r.Detach {
+				// From the start, so that none is lost between restore and wait.
+				s, stop := plugin.Signals()
+				defer stop()
+				signals = s
+			}
 			r.Spec.Stdin, r.Spec.Stdout, r.Spec.Stderr = a.stdin, a.stdout, a.stderr
 			session, err := a.restore(cmd.Context(), args, r)
 			if err != nil {
