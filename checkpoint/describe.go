@@ -123,6 +123,11 @@ func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.P
 	if err != nil {
 		return err
 	}
+	if leader {
+		if err := p.lockedFuture(place); err != nil {
+			return errors.Join(err, s.Leave())
+		}
+	}
 	q := newInquiry(s)
 	d.askThread(q, th)
 	if leader {

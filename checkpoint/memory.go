@@ -65,6 +65,7 @@ func (d *dump) space(p *process) (*specs.Memory, error) {
 		StartCode: s.StartCode, EndCode: s.EndCode, StartData: s.StartData, EndData: s.EndData,
 		StartBrk: s.StartBrk, Brk: p.brk, StartStack: s.StartStack,
 		ArgStart: s.ArgStart, ArgEnd: s.ArgEnd, EnvStart: s.EnvStart, EnvEnd: s.EnvEnd, Auxv: auxv,
+		LockFuture: p.lockFuture, LockOnFault: p.lockOnFault,
 	}
 	for i := range p.areas {
 		a, err := d.area(p, &p.areas[i])

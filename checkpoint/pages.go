@@ -38,7 +38,11 @@ func (d *dump) findPages(p *process, m *specs.Memory) ([]pageJob, error) {
 			continue
 		}
 		var inner error
-		err := s.ranges(a.Start, a.End, a.Kind == "file", func(start, end uint64) {
+		err := s.ranges(a.Start, a.End, a.Kind == "file", func(start, end uint64, guard bool) {
+			if guard {
+				m.Guards = append(m.Guards, specs.Guard{Start: start, End: end})
+				return
+			}
 			d.stats.PagesScanned += int64((end - start) / pageSize)
 			if inner == nil {
 				inner = c.split(a, start, end, func(start, end uint64) {

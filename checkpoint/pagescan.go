@@ -28,12 +28,15 @@ const (
 	pageIsPresent = 1 << 3
 	pageIsSwapped = 1 << 4
 	pageIsPFNZero = 1 << 5
+	pageIsGuard   = 1 << 8 // since Linux 6.15
 )
 
 // scanner finds the pages of a process that have contents of their own.
 type scanner struct {
 	pagemap *os.File
 	vec     []pageRegion
+	// noGuards is set when the kernel cannot tell guard pages from others.
+	noGuards bool
 }
 
 func newScanner(p *process) (*scanner, error) {
@@ -46,22 +49,34 @@ func newScanner(p *process) (*scanner, error) {
 
 func (s *scanner) close() { s.pagemap.Close() }
 
+// pageRun takes a run of pages; guard tells that they are guard pages
+// (MADV_GUARD_INSTALL), which have no contents and fault when touched.
+type pageRun func(start, end uint64, guard bool)
+
 // ranges reports, in order, the runs of pages between start and end that are
-// present or swapped out, and not those of the zero page nor, for a file
+// present, swapped out or guards, and not those of the zero page nor, for a file
 // mapping, of the file.
-func (s *scanner) ranges(start, end uint64, file bool, found func(start, end uint64)) error {
+func (s *scanner) ranges(start, end uint64, file bool, found pageRun) error {
 	inverted, mask := uint64(pageIsPFNZero), uint64(pageIsPFNZero)
 	if file {
 		inverted, mask = inverted|pageIsFile, mask|pageIsFile
 	}
+	guard := uint64(pageIsGuard)
 	for at := start; at < end; {
+		if s.noGuards {
+			guard = 0
+		}
 		arg := pmScanArg{
 			start: at, end: end, vec: uint64(uintptr(unsafe.Pointer(&s.vec[0]))), vecLen: uint64(len(s.vec)),
-			categoryInverted: inverted, categoryMask: mask, categoryAnyof: pageIsPresent | pageIsSwapped,
-			returnMask: pageIsPresent | pageIsSwapped,
+			categoryInverted: inverted, categoryMask: mask, categoryAnyof: pageIsPresent | pageIsSwapped | guard,
+			returnMask: guard,
 		}
 		arg.size = uint64(unsafe.Sizeof(arg))
 		n, _, errno := unix.Syscall(unix.SYS_IOCTL, s.pagemap.Fd(), pagemapScan, uintptr(unsafe.Pointer(&arg)))
+		if errno == unix.EINVAL && !s.noGuards {
+			s.noGuards = true
+			continue
+		}
 		if errno == unix.ENOTTY || errno == unix.EINVAL {
 			return s.walk(at, end, file, found)
 		}
@@ -75,7 +90,7 @@ func (s *scanner) ranges(start, end uint64, file bool, found func(start, end uin
 			if r.end <= reached {
 				continue
 			}
-			found(max(r.start, reached), r.end)
+			found(max(r.start, reached), r.end, r.categories&pageIsGuard != 0)
 			reached = r.end
 		}
 		if arg.walkEnd <= at && reached <= at {
@@ -94,27 +109,28 @@ func (s *scanner) ranges(start, end uint64, file bool, found func(start, end uin
 
 // walk does the same by reading /proc/PID/pagemap, for kernels before 6.7. It
 // cannot tell the zero page, which is found when it is read.
-func (s *scanner) walk(start, end uint64, file bool, found func(start, end uint64)) error {
+func (s *scanner) walk(start, end uint64, file bool, found pageRun) error {
 	entries := make([]uint64, 8192)
 	for at := start; at < end; {
 		n, err := s.entries(at, min(end, at+uint64(len(entries))*pageSize), entries)
 		if err != nil {
 			return err
 		}
-		run := uint64(0)
+		run, runGuard := uint64(0), false
 		for i := 0; i <= n; i++ {
-			has := false
+			has, guard := false, false
 			if i < n {
 				e := procfs.ParsePagemapEntry(entries[i])
-				has = (e.Present || e.Swap) && !(file && e.FileShared)
+				guard = e.Guard
+				has = guard || (e.Present || e.Swap) && !(file && e.FileShared)
 			}
 			addr := at + uint64(i)*pageSize
-			if has && run == 0 {
-				run = addr
-			}
-			if !has && run != 0 {
-				found(run, addr)
+			if run != 0 && (!has || guard != runGuard) {
+				found(run, addr, runGuard)
 				run = 0
+			}
+			if has && run == 0 {
+				run, runGuard = addr, guard
 			}
 		}
 		at += uint64(n) * pageSize

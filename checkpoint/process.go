@@ -30,8 +30,9 @@ type process struct {
 	id              specs.ID
 	record          *specs.Task
 	// brk and timers are what the record of memory and of the task need.
-	brk    uint64
-	timers []procfs.Timer
+	brk                     uint64
+	lockFuture, lockOnFault bool
+	timers                  []procfs.Timer
 }
 
 // thread is one kernel task.

@@ -56,7 +56,26 @@ func (b *builder) advise() error {
 			}
 		}
 	}
+	for _, g := range b.t.mm.Guards {
+		b.add(fmt.Sprintf("guard %x-%x", g.Start, g.End), unix.SYS_MADVISE, g.Start, g.End-g.Start, madvGuardInstall)
+	}
 	return b.flush()
+}
+
+// madvGuardInstall is MADV_GUARD_INSTALL (since Linux 6.13).
+const madvGuardInstall = 102
+
+// lockFuture has what is mapped from now on be locked as it was to be.
+func (r *restorer) lockFuture(t *task) error {
+	if t.mm == nil || !t.mm.LockFuture {
+		return nil
+	}
+	flags := uint64(unix.MCL_FUTURE)
+	if t.mm.LockOnFault {
+		flags |= unix.MCL_ONFAULT
+	}
+	_, err := r.call(t, unix.SYS_MLOCKALL, flags)
+	return err
 }
 
 // mmMap is struct prctl_mm_map of PR_SET_MM_MAP (prctl(2)).

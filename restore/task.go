@@ -22,6 +22,7 @@ func (r *restorer) restoreTasks() error {
 			name string
 			run  func(*task) error
 		}{
+			{"lock future memory", r.lockFuture},
 			{"restore process state", r.process},
 			{"restore limits", r.limits},
 			{"restore signal handlers", r.handlers},

@@ -23,6 +23,18 @@ type Memory struct {
 	// Parent is the address space that extents marked Inherit come from: that
 	// of the parent task, whose pages are shared copy-on-write.
 	Parent ID `cbor:"15,keyasint,omitempty"`
+	// Guards are ranges that madvise(MADV_GUARD_INSTALL) guards.
+	Guards []Guard `cbor:"16,keyasint,omitempty"`
+	// LockFuture tells that mlockall(MCL_FUTURE) holds, LockOnFault that
+	// MCL_ONFAULT does too.
+	LockFuture  bool `cbor:"17,keyasint,omitempty"`
+	LockOnFault bool `cbor:"18,keyasint,omitempty"`
+}
+
+// Guard is a range of guard pages, in addresses.
+type Guard struct {
+	Start uint64 `cbor:"1,keyasint,omitempty"`
+	End   uint64 `cbor:"2,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
