@@ -27,7 +27,7 @@ static void expect(int fd, size_t n, uint64_t seed)
 	CHECK(queued == (int)n, "pipe %d holds %d bytes, not %zu", (int)seed, queued, n);
 	memset(buf, 0, n);
 	size_t off = 0;
-	for (ssize_t r; off < n && queued > 0 && (r = read(fd, buf + off, n - off)) > 0;)
+	for (ssize_t r; off < n && (int)off < queued && (r = read(fd, buf + off, n - off)) > 0;)
 		off += (size_t)r;
 	CHECK(off == n && verify(buf, n, seed) < 0, "pipe %d: %zu bytes, first wrong one at %ld", (int)seed, off, verify(buf, n, seed));
 }

@@ -88,6 +88,7 @@ int main(void)
 	int f[32], g[32], k[32];
 	char buf[100];
 	h_init();
+	signal(SIGPIPE, SIG_IGN);
 	snprintf(path, sizeof path, "/tmp/scm.%d", getpid());
 	file = MUST(open(path, O_RDWR | O_CREAT, 0600));
 	MUST(write(file, "0123456789", 10)), MUST(lseek(file, 3, SEEK_SET));
@@ -102,6 +103,7 @@ int main(void)
 
 	while (wait_check()) {
 		struct ucred cred = {0, 1, 1};
+		memset(f, 0xff, sizeof f), memset(g, 0xff, sizeof g), memset(k, 0xff, sizeof k); /* -1: no descriptors yet */
 		memset(buf, 0, sizeof buf);
 		CHECK(recv(stream[1], buf, 7, MSG_DONTWAIT) == 7 && !strcmp(buf, "before "), "the bytes before the descriptors: %s", buf);
 		if (take(stream[1], "with", f, 2, NULL)) {

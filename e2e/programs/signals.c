@@ -23,8 +23,10 @@ static pthread_barrier_t gate;
 static pid_t tid;
 static uint64_t thread_pending;
 
-static void info_handler(int sig, siginfo_t *info, void *ctx) { (void)sig, (void)info, (void)ctx; }
-static void plain_handler(int sig) { (void)sig; }
+/* no handler but the last one is ever to run: a signal of no cause */
+static volatile int stray;
+static void info_handler(int sig, siginfo_t *info, void *ctx) { stray = sig, (void)info, (void)ctx; }
+static void plain_handler(int sig) { stray = sig; }
 static void stack_handler(int sig) /* stays on the alternate stack across checkpoints */
 {
 	volatile char here = (char)sig;
@@ -187,6 +189,7 @@ int main(void)
 		CHECK(sigtimedwait(&w, &i, &zero) == SIGWINCH && i.si_code == SI_USER && i.si_pid == getpid() && i.si_uid == getuid(), "the signal of kill(2)");
 		sigpending(&w);
 		CHECK(!sigismember(&w, RT) && !sigismember(&w, SIGUSR2), "signals are doubled");
+		CHECK(!stray, "signal %d was delivered that nobody had sent", stray);
 		pthread_barrier_wait(&gate);
 		pthread_barrier_wait(&gate);
 		build();
