@@ -309,8 +309,16 @@ func (f *frozen) letVforkEnd(parent *thread) error {
 	}
 	for _, pid := range below {
 		child := f.threads[pid]
-		if child == nil || child.stop == (ptrace.Stop{}) {
+		if child == nil {
 			continue
+		}
+		if child.stop == (ptrace.Stop{}) {
+			if err := f.await(child); err != nil {
+				return err
+			}
+			if f.threads[pid] == nil {
+				continue // it has ended, which the parent was waiting for
+			}
 		}
 		if err := child.traced.SetOptions(seizeOptions | unix.PTRACE_O_TRACEEXEC); err != nil {
 			return err
