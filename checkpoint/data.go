@@ -150,6 +150,32 @@ func (w *dataWriter) file(f *os.File, size int64) ([]specs.Extent, error) {
 	return all, nil
 }
 
+// bytes saves what is in memory, as the contents of a file are.
+func (w *dataWriter) bytes(b []byte) ([]specs.Extent, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.one == nil {
+		var err error
+		if w.one, err = newPagesWriter(w.out); err != nil {
+			return nil, err
+		}
+	}
+	var all []specs.Extent
+	var counts pageCounts
+	for at := uint64(0); len(b) > 0; {
+		n := copy(w.one.buf, b)
+		full := (n + pageSize - 1) &^ (pageSize - 1)
+		clear(w.one.buf[n:full])
+		extents, err := w.one.append(at, w.one.buf[:full], &counts)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, extents...)
+		b, at = b[n:], at+uint64(full)
+	}
+	return all, nil
+}
+
 func (w *dataWriter) close() {
 	if w != nil && w.one != nil {
 		w.one.close()

@@ -39,6 +39,14 @@ type files struct {
 	// deleted.
 	inodes, ghosts map[inodeKey]specs.ID
 	byID           map[specs.ID]*openFile
+	// pipes are the ends of each pipe, among the first piped files; meanwhile
+	// those that a second look of the preflight finds.
+	pipes, meanwhile map[inodeKey]*pipeEnds
+	piped            int
+	// flying tells whether any of the first searched files has descriptors in
+	// flight in it.
+	searched int
+	flying   bool
 }
 
 // fileKey is what two descriptors of one description have in common and is
@@ -153,7 +161,27 @@ func (d *dump) saveFiles() error {
 			return err
 		}
 	}
+	if err := d.completeFiles(); err != nil {
+		return err
+	}
 	return d.putFiles()
+}
+
+// completeFiles calls the handlers once more, now that all files are known.
+func (d *dump) completeFiles() error {
+	for _, f := range d.files.all {
+		kind := kindOf(f)
+		if kind.complete == nil {
+			continue
+		}
+		if err := kind.complete(d, f); err != nil {
+			if errors.Is(err, ErrUnsupported) {
+				return err
+			}
+			return &Error{"save " + f.name(), f.proc.nspid, err}
+		}
+	}
+	return nil
 }
 
 // saveTable writes one table and numbers what it leads to.

@@ -12,6 +12,9 @@ type fileKind struct {
 	refuse func(d *dump, f *openFile) error
 	// save makes the record; base is what all kinds have.
 	save func(d *dump, f *openFile, base specs.Description) (specs.File, error)
+	// complete, if not nil, is called when all descriptions have been found and
+	// saved, those in flight too: it may complete f.record, or refuse the file.
+	complete func(d *dump, f *openFile) error
 }
 
 // fileKinds is the table of savers, asked in this order.
@@ -23,6 +26,8 @@ func fileKinds() []fileKind {
 		deviceKind(),
 		procFileKind(),
 		regularKind(),
+		pipeKind(),
+		fifoKind(),
 		eventfdKind(),
 		signalfdKind(),
 		timerfdKind(),

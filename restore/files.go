@@ -24,6 +24,7 @@ type files struct {
 	stdio [3]*os.File
 	// timers are to be started last.
 	timers []armed
+	pipes  pipes
 }
 
 // holder is a descriptor number in the table of a task.
@@ -38,6 +39,7 @@ func (fs *files) close() {
 			f.Close()
 		}
 	}
+	fs.pipes.close()
 	for _, f := range fs.stdio {
 		if f != nil {
 			f.Close()

@@ -36,6 +36,8 @@ func fileKinds() []fileKind {
 		pathKind(),
 		deviceKind(),
 		procFileKind(),
+		pipeKind(),
+		fifoKind(),
 		eventfdKind(),
 		signalfdKind(),
 		timerfdKind(),

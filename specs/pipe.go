@@ -1,19 +1,32 @@
 package specs
 
-// Pipe is one open end of a pipe(2). Both ends of a pipe, and all descriptions of
-// it, have the same Inode, by which they are made together; the data stands in
-// the one that Holds it.
+// Pipe is one open description of an end of a pipe(2), or of both. All
+// descriptions of a pipe have the same Inode, by which they are made together;
+// what was written and not yet read stands in the one that Holds it.
 type Pipe struct {
 	Description `cbor:"1,keyasint,omitempty"`
-	// Inode is the number of the pipe in pipefs, an identity only.
+	// Inode is the number of the pipe in pipefs (of a FIFO, that of its file
+	// system), an identity only.
 	Inode uint64 `cbor:"2,keyasint,omitempty"`
 	// Size is that of F_GETPIPE_SZ in bytes.
 	Size int32 `cbor:"3,keyasint,omitempty"`
-	// Data is what was written and not yet read. Packets are the lengths of its
-	// pieces if the pipe was used with O_DIRECT.
-	Data    []byte   `cbor:"4,keyasint,omitempty"`
+	// Data is what is in the pipe, Pages if it is much: Length bytes then, whose
+	// offsets stand for addresses.
+	Data []byte `cbor:"4,keyasint,omitempty"`
+	// Packets are the lengths of the pieces of the data, in bytes, if packets are
+	// in it (O_DIRECT of pipe(2)); without them it is all one stream. Streams are
+	// the numbers, from 0 and rising, of pieces that are no packets but parts of
+	// a stream.
 	Packets []uint32 `cbor:"5,keyasint,omitempty"`
-	Holds   bool     `cbor:"6,keyasint,omitempty"`
+	Streams []uint32 `cbor:"7,keyasint,omitempty"`
+	// Holds is true for the description that has the data of the pipe.
+	Holds  bool     `cbor:"6,keyasint,omitempty"`
+	Pages  []Extent `cbor:"8,keyasint,omitempty"`
+	Length uint64   `cbor:"9,keyasint,omitempty"`
+	// Mode, UID and GID are those of the pipe's inode.
+	Mode uint32 `cbor:"10,keyasint,omitempty"`
+	UID  uint32 `cbor:"11,keyasint,omitempty"`
+	GID  uint32 `cbor:"12,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
@@ -22,7 +35,15 @@ func (*Pipe) RecordType() Type { return TypePipe }
 // FIFO is one open description of a named pipe.
 type FIFO struct {
 	Pipe `cbor:"1,keyasint,omitempty"`
+	// Path is seen from the container's root.
 	Path string `cbor:"2,keyasint,omitempty"`
+	// Device is the file system's number, an identity only.
+	Device uint64 `cbor:"3,keyasint,omitempty"`
+	// Deleted is true for one that has no name any more: Path is what it had.
+	Deleted bool `cbor:"4,keyasint,omitempty"`
+	// Unwritten is true for a reader that has not seen any writer: poll(2) does
+	// not report POLLHUP to it (fifo(7), fs/pipe.c).
+	Unwritten bool `cbor:"5,keyasint,omitempty"`
 }
 
 // RecordType implements Record.

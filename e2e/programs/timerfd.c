@@ -80,11 +80,12 @@ int main(void)
 	struct epoll_event e = {EPOLLIN, {.fd = periodic}};
 	MUST(epoll_ctl(ep, EPOLL_CTL_ADD, periodic, &e));
 	arm(expired, CLOCK_MONOTONIC, 0, 1, 0), arm(spent, CLOCK_MONOTONIC, 0, 1, 0);
+	int64_t unread_from = h_now();
 	arm(unread, CLOCK_MONOTONIC, 0, MS, MS);
 	h_sleep(30 * MS);
 	MUST(ticks(spent) == 1 ? 0 : -1);
 	arm(periodic, CLOCK_MONOTONIC, 0, 20 * MS, 20 * MS);
-	int64_t from = h_now(), begun = from, unread_from = from - 30 * MS, sum = 0;
+	int64_t from = h_now(), begun = from, sum = 0;
 	arm(shared, CLOCK_MONOTONIC, 0, 1, 3600 * SEC);
 	if (!MUST(fork())) {
 		int64_t every;
