@@ -40,6 +40,9 @@ func Check(ctx context.Context, t Target, o Options) ([]error, error) {
 		d.procs = append(d.procs, p)
 	}
 	d.link()
+	if err := d.findSysV(); err != nil {
+		return nil, err
+	}
 	for _, p := range d.live() {
 		problems = append(problems, d.checkProcess(p)...)
 	}
@@ -49,7 +52,7 @@ func Check(ctx context.Context, t Target, o Options) ([]error, error) {
 			problems = append(problems, err)
 		}
 	}
-	return problems, nil
+	return append(problems, d.checkContainer()...), nil
 }
 
 // checkProcess looks at a process and adds its descriptors to the files.
@@ -60,6 +63,10 @@ func (d *dump) checkProcess(p *process) []error {
 	}
 	if len(p.status.NSpid) > 0 && d.depth() > 0 && len(p.status.NSpid) > d.depth() {
 		problems = append(problems, p.unsupported("task", "is in a pid namespace of its own inside the container", "checkpoint the inner container by itself"))
+	}
+	problems = append(problems, d.checkNamespaces(p)...)
+	if err := d.checkUndo(p); err != nil {
+		problems = append(problems, err)
 	}
 	fds, err := procfs.ListFDs(p.pid)
 	if err != nil {
@@ -110,5 +117,13 @@ func (d *dump) checkArea(p *process, v *procfs.VMA) error {
 	if v.Inode == 0 && v.Path != "" && !known && v.AnonName == "" {
 		return p.unsupported(areaName(v), "is a special mapping that is not known", "unmap it before the checkpoint")
 	}
-	return nil
+	return d.refuseShared(p, v)
+}
+
+// checkContainer looks at what belongs to the container and to no task.
+func (d *dump) checkContainer() []error {
+	if d.target.Host {
+		return nil
+	}
+	return d.checkMqueues()
 }

@@ -198,6 +198,7 @@ func (d *dump) save(ctx context.Context) error {
 		{"files", d.saveFiles},
 		{"memory", func() error { return d.saveMemory(ctx) }},
 		{"container", func() error { return d.saveContainer(ctx) }},
+		{"shared", d.putShared},
 		{"records", d.putTasks},
 	}
 	for _, s := range steps {

@@ -136,6 +136,9 @@ func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.P
 	if err == nil {
 		err = q.run()
 	}
+	if err == nil && leader {
+		err = d.askUndo(s, p)
+	}
 	if lerr := s.Leave(); lerr != nil {
 		return lerr
 	}

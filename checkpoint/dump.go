@@ -28,6 +28,7 @@ type dump struct {
 	mounts mounts
 	files  files
 	shared sharedObjects
+	sysv   sysv
 	// spaces are the records of address spaces.
 	spaces map[specs.ID]*specs.Memory
 	data   *dataWriter
@@ -67,6 +68,7 @@ func (d *dump) close() {
 		p.close()
 	}
 	d.files.close()
+	d.sysv.close()
 	d.data.close()
 	if d.root != nil {
 		d.root.Close()

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -51,7 +52,7 @@ func (d *dump) saveMemory(ctx context.Context) error {
 			}
 		}
 	}
-	return d.putShared()
+	return nil
 }
 
 // space makes the record of an address space, without its pages.
@@ -87,6 +88,14 @@ func (d *dump) saveExe(p *process) error {
 	if err := unix.Stat(p.path("exe"), &stat); err != nil {
 		return &Error{"stat program", p.nspid, err}
 	}
+	if memfdLink(link) && onShmem(&stat) {
+		o, err := d.sharedObject("memfd", p.path("exe"), link, &stat)
+		if err != nil {
+			return &Error{"save program", p.nspid, err}
+		}
+		p.record.Exe = o.id
+		return nil
+	}
 	p.record.Exe, err = d.inode(p.path("exe"), link, &stat, false)
 	if err != nil {
 		return &Error{"save program", p.nspid, err}
@@ -115,7 +124,7 @@ func (d *dump) area(p *process, v *procfs.VMA) (specs.Area, error) {
 	}
 	for _, f := range v.VmFlags {
 		// "ac" tells that a private area was writable once.
-		if !defaultFlags[f] || (f == "nr" && !v.Shared) {
+		if !defaultFlags[f] || f == "nr" {
 			a.Flags = append(a.Flags, f)
 		}
 	}
@@ -162,6 +171,10 @@ func (d *dump) backing(p *process, v *procfs.VMA, a *specs.Area) error {
 	}
 	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return p.unsupported(areaName(v), "maps something that is no regular file", "")
+	}
+	if v.Path == hugeAnonymous && v.Deleted && !v.Shared {
+		a.Offset, a.HugePage = 0, uint32(bits.Len64(v.KernelPageSize)-1)
+		return nil
 	}
 	if kind := sharedKind(v); kind != "" {
 		a.Kind = "shm"

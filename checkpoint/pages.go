@@ -38,7 +38,7 @@ func (d *dump) findPages(p *process, m *specs.Memory) ([]pageJob, error) {
 			continue
 		}
 		var inner error
-		err := s.ranges(a.Start, a.End, a.Kind == "file", func(start, end uint64, guard bool) {
+		err := s.ranges(a.Start, a.End, a.Kind == "file" || a.Kind == "shm", func(start, end uint64, guard bool) {
 			if guard {
 				m.Guards = append(m.Guards, specs.Guard{Start: start, End: end})
 				return

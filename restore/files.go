@@ -16,6 +16,8 @@ type files struct {
 	// open are those of descriptors, mapped those that are only mapped or
 	// executed.
 	open, mapped map[specs.ID]*os.File
+	// readOnly are those that are mapped from descriptions for reading only.
+	readOnly map[specs.ID]*os.File
 	// ghosts are deleted files, made once.
 	ghosts map[specs.ID]*os.File
 	// holders tell for each description the tasks' tables that lead to it.
@@ -34,7 +36,7 @@ type holder struct {
 }
 
 func (fs *files) close() {
-	for _, m := range []map[specs.ID]*os.File{fs.open, fs.mapped, fs.ghosts} {
+	for _, m := range []map[specs.ID]*os.File{fs.open, fs.mapped, fs.readOnly, fs.ghosts} {
 		for _, f := range m {
 			f.Close()
 		}
@@ -51,7 +53,7 @@ func (fs *files) close() {
 // handler of its kind, in the container's namespaces.
 func (r *restorer) openFiles() error {
 	r.files.open, r.files.mapped, r.files.ghosts = map[specs.ID]*os.File{}, map[specs.ID]*os.File{}, map[specs.ID]*os.File{}
-	r.files.holders = map[specs.ID][]holder{}
+	r.files.readOnly, r.files.holders = map[specs.ID]*os.File{}, map[specs.ID][]holder{}
 	if err := r.takeStdio(); err != nil {
 		return err
 	}

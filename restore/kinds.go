@@ -32,6 +32,7 @@ func fileKinds() []fileKind {
 	return []fileKind{
 		stdioKind(),
 		regularKind(),
+		memfdKind(),
 		directoryKind(),
 		pathKind(),
 		deviceKind(),

@@ -42,7 +42,7 @@ type builder struct {
 	// again.
 	inherited map[int]bool
 	// numbers are the descriptors in the task of the files that are mapped.
-	numbers map[specs.ID]int
+	numbers map[backing]int
 	// kernel are the kernel's own areas while they are parked.
 	kernel []parked
 	calls  []inject.Call
@@ -77,27 +77,28 @@ func (b *builder) flush() error {
 // files brings the files that are mapped into the task.
 func (b *builder) files() error {
 	b.inheritable()
-	var ids []specs.ID
+	var keys []backing
 	var files []*os.File
-	seen := map[specs.ID]bool{}
+	seen := map[backing]bool{}
 	for i, a := range b.t.mm.Areas {
-		if a.File == 0 || seen[a.File] || b.inherited[i] || a.Shmid != 0 {
+		key := backing{a.File, a.ReadOnly}
+		if a.File == 0 || seen[key] || b.inherited[i] || a.Shmid != 0 {
 			continue
 		}
-		seen[a.File] = true
-		f, err := b.r.mapped(a.File)
+		seen[key] = true
+		f, err := b.r.backing(key)
 		if err != nil {
 			return fmt.Errorf("mapping %x-%x: %w", a.Start, a.End, err)
 		}
-		ids, files = append(ids, a.File), append(files, f)
+		keys, files = append(keys, key), append(files, f)
 	}
 	numbers, err := b.r.send(b.t, files)
 	if err != nil {
 		return err
 	}
-	b.numbers = map[specs.ID]int{}
-	for i, id := range ids {
-		b.numbers[id] = numbers[i]
+	b.numbers = map[backing]int{}
+	for i, key := range keys {
+		b.numbers[key] = numbers[i]
 	}
 	return nil
 }
@@ -160,7 +161,6 @@ func (b *builder) mapAreas() error {
 		}
 		what := fmt.Sprintf("map %s %x-%x", a.Kind, a.Start, a.End)
 		if a.Shmid != 0 {
-			b.attach(what, a)
 			continue
 		}
 		flags, fd := uint64(unix.MAP_FIXED_NOREPLACE|unix.MAP_PRIVATE), ^uint64(0)
@@ -168,16 +168,22 @@ func (b *builder) mapAreas() error {
 			flags = unix.MAP_FIXED_NOREPLACE | unix.MAP_SHARED
 		}
 		if a.File != 0 {
-			fd = uint64(b.numbers[a.File])
+			fd = uint64(b.numbers[backing{a.File, a.ReadOnly}])
 		} else {
 			flags |= unix.MAP_ANONYMOUS
+		}
+		if a.HugePage != 0 {
+			flags |= unix.MAP_HUGETLB | uint64(a.HugePage)<<unix.MAP_HUGE_SHIFT
 		}
 		for _, f := range a.Flags {
 			flags |= mapFlags[f]
 		}
 		b.add(what, unix.SYS_MMAP, a.Start, a.End-a.Start, uint64(b.initialProt(a)), flags, fd, a.Offset)
 	}
-	return b.flush()
+	if err := b.flush(); err != nil {
+		return err
+	}
+	return b.attachAll()
 }
 
 // mapFlags are the flags of mmap(2) that leave a VmFlag.
@@ -214,7 +220,7 @@ func (b *builder) protect() error {
 		if kernelArea(a.Kind) {
 			continue
 		}
-		if b.inherited[i] || b.initialProt(a) != a.Prot {
+		if b.inherited[i] || a.Shmid != 0 || b.initialProt(a) != a.Prot {
 			b.add(fmt.Sprintf("protect %x-%x", a.Start, a.End), unix.SYS_MPROTECT, a.Start, a.End-a.Start, uint64(a.Prot))
 		}
 		if a.PKey > 0 {

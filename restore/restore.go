@@ -84,6 +84,7 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"descriptors", r.installFiles},
 		{"fs", r.restoreFS},
 		{"tasks", r.restoreTasks},
+		{"complete", r.finishContainer},
 		{"zombies", r.endTasks},
 		{"timers", r.armTimerfds},
 		{"release", r.release},

@@ -29,6 +29,7 @@ type restorer struct {
 	// space runs functions inside the container's namespaces, pids places pids.
 	space *ns.Thread
 	pids  *agent.Agent
+	ipc   ipcSpace
 	place places
 	files files
 	stats map[string]int64
@@ -116,6 +117,7 @@ func (r *restorer) close() error {
 		}
 	}
 	r.files.close()
+	r.ipc.close()
 	if r.space != nil {
 		r.space.Close()
 	}

@@ -63,13 +63,20 @@ type Area struct {
 	Shmid int32 `cbor:"10,keyasint,omitempty"`
 	// PKey is the protection key.
 	PKey int32 `cbor:"11,keyasint,omitempty"`
+	// ReadOnly tells of a shared area that it can never be made writable: what
+	// it maps is open for reading only (no "mw" among the VmFlags).
+	ReadOnly bool `cbor:"12,keyasint,omitempty"`
+	// HugePage is log2 of the page size of an anonymous area of huge pages
+	// (MAP_HUGETLB), 0 for others.
+	HugePage uint32 `cbor:"13,keyasint,omitempty"`
 }
 
 // HeirOf tells whether the area can be what a fork has made of p, an area of the
 // parent: it lies within p and maps the same. Only pages of such an area
 // can be inherited.
 func (a *Area) HeirOf(p *Area) bool {
-	if a.Start < p.Start || a.End > p.End || a.Shared || p.Shared || a.Kind != p.Kind || a.File != p.File {
+	// (A part of a huge page cannot be given back.)
+	if a.HugePage != 0 || a.Start < p.Start || a.End > p.End || a.Shared || p.Shared || a.Kind != p.Kind || a.File != p.File {
 		return false
 	}
 	for _, f := range p.Flags {
@@ -97,14 +104,30 @@ type Extent struct {
 	Sum uint64 `cbor:"6,keyasint,omitempty"`
 }
 
-// Shared is an object of shared memory that no descriptor may lead to: a shared
-// anonymous mapping. Its pages stand once however many map it.
+// Shared is an object of shared memory: that of shared anonymous mappings, of a
+// memfd or of a System V segment. Its pages stand once however many map it.
 type Shared struct {
 	// Size is in bytes.
 	Size  uint64   `cbor:"1,keyasint,omitempty"`
 	Pages []Extent `cbor:"2,keyasint,omitempty"`
-	// Name is what maps shows behind "/dev/zero" or "/SYSV".
+	// Name is that of a memfd, as memfd_create(2) was given it.
 	Name string `cbor:"3,keyasint,omitempty"`
+	// Kind is "anonymous", "memfd" or "sysv".
+	Kind string `cbor:"4,keyasint,omitempty"`
+	// What follows is a memfd's. Seals are F_SEAL_* (fcntl(2)).
+	Seals uint32 `cbor:"5,keyasint,omitempty"`
+	// Mode are the permissions.
+	Mode uint32 `cbor:"6,keyasint,omitempty"`
+	UID  uint32 `cbor:"7,keyasint,omitempty"`
+	GID  uint32 `cbor:"8,keyasint,omitempty"`
+	// Mtime and Atime are in nanoseconds.
+	Mtime int64 `cbor:"9,keyasint,omitempty"`
+	Atime int64 `cbor:"10,keyasint,omitempty"`
+	// HugePage is log2 of the page size of MFD_HUGETLB, 0 without it.
+	HugePage uint32 `cbor:"11,keyasint,omitempty"`
+	// Full tells that every page was allocated, also those that read as zeros
+	// and are not among Pages (fallocate(2)).
+	Full bool `cbor:"12,keyasint,omitempty"`
 }
 
 // RecordType implements Record.

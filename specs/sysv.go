@@ -8,16 +8,21 @@ type IPCPerm struct {
 	GID  uint32 `cbor:"4,keyasint,omitempty"`
 	CUID uint32 `cbor:"5,keyasint,omitempty"`
 	CGID uint32 `cbor:"6,keyasint,omitempty"`
+	// Mode are the permissions.
 	Mode uint32 `cbor:"7,keyasint,omitempty"`
-	Seq  uint32 `cbor:"8,keyasint,omitempty"`
 }
 
 // SysVShm is a segment of shared memory (shmget(2)).
 type SysVShm struct {
 	IPCPerm `cbor:"1,keyasint,omitempty"`
-	Size    uint64 `cbor:"2,keyasint,omitempty"`
+	// Size is in bytes.
+	Size uint64 `cbor:"2,keyasint,omitempty"`
 	// Object has the contents.
 	Object ID `cbor:"3,keyasint,omitempty"`
+	// Locked is SHM_LOCK of shmctl(2), Destroyed tells that the segment goes
+	// with its last attach (IPC_RMID).
+	Locked    bool `cbor:"4,keyasint,omitempty"`
+	Destroyed bool `cbor:"5,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
@@ -27,10 +32,23 @@ func (*SysVShm) RecordType() Type { return TypeSysVShm }
 type SysVSem struct {
 	IPCPerm `cbor:"1,keyasint,omitempty"`
 	Values  []uint16 `cbor:"2,keyasint,omitempty"`
+	// PIDs are, per semaphore, the processes that operated on it last
+	// (semctl(2), GETPID), 0 for none or one outside.
+	PIDs []int32 `cbor:"3,keyasint,omitempty"`
+	// Undo is what is undone when processes end (semop(2), SEM_UNDO).
+	Undo []SemUndo `cbor:"4,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
 func (*SysVSem) RecordType() Type { return TypeSysVSem }
+
+// SemUndo is what one process gives back when it ends.
+type SemUndo struct {
+	PID int32 `cbor:"1,keyasint,omitempty"`
+	// Semaphore is the number in the set, Adjust what is added to it.
+	Semaphore uint16 `cbor:"2,keyasint,omitempty"`
+	Adjust    int32  `cbor:"3,keyasint,omitempty"`
+}
 
 // SysVMsg is a message queue (msgget(2)).
 type SysVMsg struct {

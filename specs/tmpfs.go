@@ -5,13 +5,19 @@ type Tmpfs struct {
 	// Point is the mount point seen from the container's root.
 	Point string `cbor:"1,keyasint,omitempty"`
 	// Archive is the name of the file in the image directory that has the
-	// contents, a tar with PAX records.
+	// contents, a tar with PAX records. Names in it begin with Point.
 	Archive string `cbor:"2,keyasint,omitempty"`
-	// Options are the mount's, for a mount made after the start.
+	// Options are the mount's and the filesystem's as mountinfo shows them,
+	// separated by commas, for a mount made after the start.
 	Options string `cbor:"3,keyasint,omitempty"`
-	// Bytes is the length of the archive, Entries how many it has.
+	// Bytes is the length of this mount's part of the archive, Entries how many
+	// it has.
 	Bytes   int64 `cbor:"4,keyasint,omitempty"`
 	Entries int64 `cbor:"5,keyasint,omitempty"`
+	// Offset is where the part begins, in bytes.
+	Offset int64 `cbor:"6,keyasint,omitempty"`
+	// Source is what the mount shows as its device.
+	Source string `cbor:"7,keyasint,omitempty"`
 }
 
 // RecordType implements Record.

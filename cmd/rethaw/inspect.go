@@ -102,7 +102,7 @@ func describeFile(r specs.Record) string {
 	case *specs.Epoll:
 		return fmt.Sprintf("epoll of %s", counted(len(f.Watches), "file"))
 	case *specs.Memfd:
-		return "memfd " + f.Name
+		return fmt.Sprintf("memfd, object %d", f.Object)
 	case *specs.Terminal:
 		if f.Console {
 			return "console"

@@ -1,0 +1,55 @@
+package checkpoint
+
+import (
+	"fmt"
+	"os"
+)
+
+// shareableNamespaces are those that a task of the tree must have in common with
+// all others: tasks are restored in the namespaces of the fresh container. (pid
+// namespaces are looked at by their depth.)
+var shareableNamespaces = [...]string{"mnt", "uts", "ipc", "net", "user", "cgroup", "time"}
+
+// namespace identifies a namespace of a task; "" if the kernel has not that kind.
+func namespace(pid string, kind string) (string, error) {
+	link, err := os.Readlink("/proc/" + pid + "/ns/" + kind)
+	if os.IsNotExist(err) {
+		if _, missing := os.Lstat("/proc/self/ns/" + kind); os.IsNotExist(missing) {
+			return "", nil
+		}
+	}
+	return link, err
+}
+
+// ownNamespace tells whether the tree has a namespace of this kind that is not
+// ours.
+func (d *dump) ownNamespace(kind string) (bool, error) {
+	theirs, err := namespace(fmt.Sprint(d.target.Init), kind)
+	if err != nil {
+		return false, err
+	}
+	ours, err := namespace("self", kind)
+	return theirs != ours, err
+}
+
+// checkNamespaces finds a task that has left the namespaces of the tree's first.
+func (d *dump) checkNamespaces(p *process) []error {
+	if p.pid == d.target.Init {
+		return nil
+	}
+	var problems []error
+	for _, kind := range shareableNamespaces {
+		first, err := namespace(fmt.Sprint(d.target.Init), kind)
+		if err != nil {
+			return problems
+		}
+		own, err := namespace(fmt.Sprint(p.pid), kind)
+		if err != nil {
+			return problems // it has ended
+		}
+		if own != first {
+			problems = append(problems, p.unsupported("namespace "+own, "the task is in a "+kind+" namespace of its own inside the container", "end it before the checkpoint"))
+		}
+	}
+	return problems
+}
