@@ -114,7 +114,7 @@ func (d *dump) checkFile(f *openFile) error {
 // checkArea looks at one mapping.
 func (d *dump) checkArea(p *process, v *procfs.VMA) error {
 	_, known := special[v.Path]
-	if v.Inode == 0 && v.Path != "" && !known && v.AnonName == "" {
+	if noFile(v) && v.Path != "" && !known && v.AnonName == "" {
 		return p.unsupported(areaName(v), "is a special mapping that is not known", "unmap it before the checkpoint")
 	}
 	return d.refuseShared(p, v)

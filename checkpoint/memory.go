@@ -135,15 +135,19 @@ func (d *dump) area(p *process, v *procfs.VMA) (specs.Area, error) {
 		}
 		return a, nil
 	}
-	if v.Inode == 0 && (v.Path == "" || strings.HasPrefix(v.Path, "[anon:")) {
+	if noFile(v) && (v.Path == "" || strings.HasPrefix(v.Path, "[anon:")) {
 		return a, nil
 	}
-	if v.Inode == 0 {
+	if noFile(v) {
 		return a, p.unsupported(areaName(v), "is a special mapping that is not known", "")
 	}
 	a.Offset = v.Offset
 	return a, d.backing(p, v, &a)
 }
+
+// noFile tells whether an area maps no file. The inode of a System V segment has
+// the segment's number, which may be 0.
+func noFile(v *procfs.VMA) bool { return v.Inode == 0 && sharedKind(v) != "sysv" }
 
 func areaName(v *procfs.VMA) string {
 	return fmt.Sprintf("mapping %x-%x (%s)", v.Start, v.End, v.Path)

@@ -2,11 +2,13 @@ package checkpoint
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
 
@@ -169,6 +171,13 @@ func (d *dump) askUndo(s *inject.Session, p *process) error {
 			return err
 		}
 		undo, err := q.find(int32(p.nspid))
+		if errors.Is(err, unix.EACCES) {
+			// Most likely it never could: every first process of a container has
+			// a list, for runtimes have threads.
+			d.log.WithFields(logrus.Fields{"task": p.nspid, "semaphores": o.ID}).
+				Warn("the task may not alter these semaphores: what it might give back to them from an earlier time is not saved")
+			continue
+		}
 		if err != nil {
 			return err
 		}

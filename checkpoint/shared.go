@@ -33,6 +33,8 @@ type sharedKey struct {
 type sharedObject struct {
 	id     specs.ID
 	record *specs.Shared
+	// key is that in the name of a System V segment.
+	key int32
 	// original tells that a description is taken for the one that
 	// memfd_create(2) made.
 	original bool
@@ -73,8 +75,9 @@ func (d *dump) sharedArea(p *process, v *procfs.VMA, a *specs.Area, kind, magic 
 		return err
 	}
 	a.ReadOnly = v.Shared && !v.Has("mw")
-	link := ""
+	link := v.Path
 	if kind == "memfd" {
+		// maps has a line feed in another form.
 		var err error
 		if link, err = procfs.Readlink(p.pid, fmt.Sprintf("map_files/%x-%x", v.Start, v.End)); err != nil {
 			return err
@@ -89,7 +92,7 @@ func (d *dump) sharedArea(p *process, v *procfs.VMA, a *specs.Area, kind, magic 
 }
 
 // sharedObject gives the object of an inode, which is written once. magic is a
-// link in /proc that opens it, link what a memfd's leads to.
+// link in /proc that opens it, link the name that maps shows.
 func (d *dump) sharedObject(kind, magic, link string, stat *unix.Stat_t) (*sharedObject, error) {
 	key := sharedKey{kind, stat.Dev, stat.Ino}
 	if kind == "sysv" {
@@ -106,6 +109,9 @@ func (d *dump) sharedObject(kind, magic, link string, stat *unix.Stat_t) (*share
 	defer f.Close()
 	if o.record.HugePage, err = hugePage(f); err != nil {
 		return nil, err
+	}
+	if kind == "sysv" {
+		o.key = nameKey(link)
 	}
 	if kind == "memfd" {
 		if err := describeMemfd(o.record, f, link, stat); err != nil {

@@ -3,6 +3,8 @@ package checkpoint
 import (
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
@@ -34,9 +36,18 @@ func (d *dump) saveSegment(o *procfs.IPCObject) error {
 	}
 	r := &specs.SysVShm{
 		IPCPerm: ipcPerm(o), Size: o.Size, Object: object.id,
-		Locked: o.Mode&procfs.IPCLocked != 0, Destroyed: o.Mode&procfs.IPCDest != 0,
+		NameKey: object.key, Locked: o.Mode&procfs.IPCLocked != 0, Destroyed: o.Mode&procfs.IPCDest != 0,
 	}
 	return d.out.Put(d.newID(), r)
+}
+
+// nameKey is the key in the name of a segment, "/SYSV0052e2c1" (ipc/shm.c, newseg).
+func nameKey(name string) int32 {
+	key, err := strconv.ParseUint(strings.TrimPrefix(name, "/SYSV"), 16, 32)
+	if err != nil {
+		return 0
+	}
+	return int32(uint32(key))
 }
 
 // attachSegment saves the contents of a segment that no task has attached.

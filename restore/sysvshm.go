@@ -3,6 +3,7 @@ package restore
 import (
 	"fmt"
 	"io"
+	"slices"
 	"unsafe"
 
 	"github.com/rethaw/rethaw/specs"
@@ -20,12 +21,22 @@ const (
 // tasks have attached what they had, everyone may: tasks that gave up rights
 // have them still, or never had them.
 func restoreSysVShm(r *restorer) error {
-	for _, rec := range records[*specs.SysVShm](r) {
+	// Those that have a key still come first.
+	segments := records[*specs.SysVShm](r)
+	slices.SortStableFunc(segments, func(a, b *specs.SysVShm) int { return destroyed(a) - destroyed(b) })
+	for _, rec := range segments {
 		if err := r.makeSegment(rec); err != nil {
 			return ipcError("System V shared memory", &rec.IPCPerm, err)
 		}
 	}
 	return nil
+}
+
+func destroyed(s *specs.SysVShm) int {
+	if s.Destroyed {
+		return 1
+	}
+	return 0
 }
 
 func (r *restorer) makeSegment(s *specs.SysVShm) error {
@@ -38,6 +49,12 @@ func (r *restorer) makeSegment(s *specs.SysVShm) error {
 		flags = shmHugeTLB | uintptr(object.HugePage)<<unix.MAP_HUGE_SHIFT
 	}
 	if err := r.ipc.makeObject(&s.IPCPerm, "shm", flags, func(key, flags uintptr) (uintptr, unix.Errno) {
+		if s.Destroyed {
+			id, _, errno := unix.RawSyscall(unix.SYS_SHMGET, uintptr(uint32(s.NameKey)), uintptr(s.Size), flags)
+			if errno != unix.EEXIST {
+				return id, errno // its key goes when it is destroyed
+			}
+		}
 		id, _, errno := unix.RawSyscall(unix.SYS_SHMGET, key, uintptr(s.Size), flags)
 		return id, errno
 	}); err != nil {

@@ -23,6 +23,9 @@ type SysVShm struct {
 	// with its last attach (IPC_RMID).
 	Locked    bool `cbor:"4,keyasint,omitempty"`
 	Destroyed bool `cbor:"5,keyasint,omitempty"`
+	// NameKey is the key in the name that maps shows of a segment that is
+	// attached: a destroyed one has no key any more.
+	NameKey int32 `cbor:"6,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
