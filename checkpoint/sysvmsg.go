@@ -36,7 +36,7 @@ func saveSysVMsg(d *dump) error {
 	for i := range d.sysv.msg {
 		o := &d.sysv.msg[i]
 		r := &specs.SysVMsg{IPCPerm: ipcPerm(o)}
-		if err := d.inIPC(func() error { return readQueue(o, r) }); err != nil {
+		if err := d.inIPC(func() error { return readMessages(o, r) }); err != nil {
 			return fmt.Errorf("save System V message queue %d (key %#x): %w", o.ID, uint32(o.Key), err)
 		}
 		if err := d.out.Put(d.newID(), r); err != nil {
@@ -46,8 +46,8 @@ func saveSysVMsg(d *dump) error {
 	return nil
 }
 
-// readQueue fills in the limit and the messages of a queue.
-func readQueue(o *procfs.IPCObject, r *specs.SysVMsg) error {
+// readMessages fills in the limit and the messages of a queue.
+func readMessages(o *procfs.IPCObject, r *specs.SysVMsg) error {
 	var ds msqid
 	if _, err := ipcControl(unix.SYS_MSGCTL, o.ID, 0, ipcStat, unsafe.Pointer(&ds)); err != nil {
 		return err

@@ -38,7 +38,7 @@ func (r *restorer) memfdDescription(m *specs.Memfd) (*os.File, error) {
 		return nil, err
 	}
 	if !m.Original {
-		return reopen(file, int(m.Flags))
+		return openAgain(file, int(m.Flags))
 	}
 	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -47,8 +47,8 @@ func (r *restorer) memfdDescription(m *specs.Memfd) (*os.File, error) {
 	return os.NewFile(uintptr(fd), file.Name()), nil
 }
 
-// reopen opens a file of ours once more.
-func reopen(file *os.File, flags int) (*os.File, error) {
+// openAgain opens a file of ours once more.
+func openAgain(file *os.File, flags int) (*os.File, error) {
 	var f *os.File
 	err := outside(func() error {
 		fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), flags&^creation|unix.O_CLOEXEC|unix.O_NOCTTY, 0)

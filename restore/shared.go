@@ -29,7 +29,7 @@ func (r *restorer) backing(key backing) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := reopen(file, unix.O_RDONLY)
+	f, err := openAgain(file, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
