@@ -8,6 +8,9 @@ import (
 // ErrUnfit means that the image does not fit this machine, kernel or container.
 var ErrUnfit = errors.New("image does not fit here")
 
+// ErrPIDTaken means that a pid of a host tree belongs to somebody else.
+var ErrPIDTaken = errors.New("pid is taken")
+
 // Error is a step of a restore that failed for a task or an object.
 type Error struct {
 	// Op is the step, Object what it is about ("task 7", "file /etc/x").

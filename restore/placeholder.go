@@ -184,7 +184,7 @@ func (r *restorer) spawn(ctx context.Context) error {
 	}
 	s, err := spawnAs(pid, exe)
 	if errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("pid %d of the image is taken: end the process that has it, or restore into a container: %w", pid, err)
+		return fmt.Errorf("%w: process %d has a number of the image; end it, or restore when it has ended", ErrPIDTaken, pid)
 	}
 	if err != nil {
 		return err

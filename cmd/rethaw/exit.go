@@ -104,6 +104,7 @@ func exitCodes() []struct {
 		{plugin.ErrState, exitState},
 		{plugin.ErrBusy, exitState},
 		{plugin.ErrExists, exitState},
+		{restore.ErrPIDTaken, exitState},
 		{plugin.ErrBundle, exitBundle},
 		{plugin.ErrTerminal, exitUsage},
 		{plugin.ErrUnknownRuntime, exitUsage},
