@@ -17,17 +17,15 @@ func (d *dump) kill() error {
 			errs = append(errs, &Error{"kill", p.nspid, err})
 		}
 	}
-	// A traced task that ended is a zombie for its tracer first. Children are
-	// reaped before their parents, for a namespace's init ends only when all
-	// others have, and threads before the leader, which ends only after them.
-	procs := d.live()
-	for i := len(procs) - 1; i >= 0; i-- {
-		for k := len(procs[i].threads) - 1; k >= 0; k-- {
-			if err := procs[i].threads[k].traced.Bury(ptrace.Patience); err != nil {
-				errs = append(errs, err)
-			}
+	// A traced task that ended is a zombie for its tracer first, and a
+	// namespace's init ends only when all others are reaped.
+	var threads []*ptrace.Thread
+	for _, p := range d.live() {
+		for _, th := range p.threads {
+			threads = append(threads, th.traced)
 		}
 	}
+	errs = append(errs, ptrace.Bury(threads, ptrace.Patience))
 	clear(d.frozen.threads)
 	return errors.Join(errs...)
 }

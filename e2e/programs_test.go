@@ -46,7 +46,6 @@ func startProgram(t *testing.T, name string, config rig.Config) *rig.Program {
 
 // needs are what programs want of their container beyond the usual.
 var needs = map[string]rig.Config{
-	"identity": {Unconfined: true}, // a personality that the usual filter forbids
-	"seccomp":  {Unconfined: true}, // strict mode, which no filter may precede
-	"sharing":  {Unconfined: true}, // unshare
+	"strict":  {Unconfined: true}, // strict mode, which no filter may precede
+	"sharing": {Unconfined: true}, // unshare
 }

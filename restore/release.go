@@ -92,15 +92,13 @@ func (r *restorer) abandon() error {
 			return err
 		}
 	}
-	// Children before parents: a namespace's init ends only after all others.
-	var errs []error
-	for i := len(r.made) - 1; i >= 0; i-- {
-		threads := r.made[i].threads
-		for k := len(threads) - 1; k >= 0; k-- {
-			if th := threads[k].traced; th != nil {
-				errs = append(errs, th.Bury(time.Second))
+	var threads []*ptrace.Thread
+	for _, t := range r.made {
+		for _, th := range t.threads {
+			if th.traced != nil {
+				threads = append(threads, th.traced)
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return ptrace.Bury(threads, 2*time.Second)
 }

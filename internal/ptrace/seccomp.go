@@ -11,17 +11,13 @@ import (
 const maxFilter = 4096
 
 // SeccompFilters reads the installed filters, the first installed first, each a
-// program of 8 byte instructions with its SECCOMP_FILTER_FLAG_*.
+// program of 8 byte instructions with its SECCOMP_FILTER_FLAG_*. Index 0 is the
+// oldest (kernel/seccomp.c, get_nth_filter), though ptrace(2) says the newest.
 func (t *Thread) SeccompFilters() (programs [][]byte, flags []uint64, err error) {
 	for i := uintptr(0); ; i++ {
 		buf := make([]byte, maxFilter*8)
 		n, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SECCOMP_GET_FILTER, uintptr(t.TID), i, uintptr(unsafe.Pointer(&buf[0])), 0, 0)
 		if errno == unix.ENOENT {
-			// Index 0 is the newest: turn them round.
-			for a, b := 0, len(programs)-1; a < b; a, b = a+1, b-1 {
-				programs[a], programs[b] = programs[b], programs[a]
-				flags[a], flags[b] = flags[b], flags[a]
-			}
 			return programs, flags, nil
 		}
 		if errno != 0 {

@@ -1,7 +1,6 @@
 package ptrace
 
 import (
-	"errors"
 	"time"
 	"unsafe"
 
@@ -128,29 +127,6 @@ func (t *Thread) Wait(timeout time.Duration) (Stop, error) {
 			return stop, t.error("wait for", ErrTimeout)
 		}
 		pause := unix.Timespec{Nsec: int64(min(n-spins+1, 40)) * 25_000}
-		_ = unix.Nanosleep(&pause, nil)
-	}
-}
-
-// Bury waits until the thread, which was killed, has ended, and reaps it. Stops
-// on the way are passed by. A thread that is gone already is no error.
-func (t *Thread) Bury(patience time.Duration) error {
-	deadline := time.Now().Add(patience)
-	for {
-		stop, stopped, err := t.Poll()
-		if errors.Is(err, ErrGone) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if stopped && stop.Kind >= Exited {
-			return t.Reap()
-		}
-		if time.Now().After(deadline) {
-			return t.error("bury", ErrTimeout)
-		}
-		pause := unix.Timespec{Nsec: 30_000}
 		_ = unix.Nanosleep(&pause, nil)
 	}
 }
