@@ -47,6 +47,8 @@ type files struct {
 	// flight in it.
 	searched int
 	flying   bool
+	// alike are the buckets of each inode number, when all files are known.
+	alike map[uint64][]fileKey
 }
 
 // fileKey is what two descriptors of one description have in common and is
@@ -191,12 +193,14 @@ func (d *dump) saveTable(p *process) error {
 		return err
 	}
 	table := &specs.FDs{}
+	p.files = make(map[int]*openFile, len(fds))
 	for _, fd := range fds {
 		f, err := d.look(p, fd)
 		if err != nil {
 			return err
 		}
 		f = d.files.find(f)
+		p.files[fd] = f
 		table.Entries = append(table.Entries, specs.FD{Number: int32(fd), File: f.id, CloExec: f.cloExec(p, fd)})
 	}
 	p.fds = d.newID()

@@ -34,6 +34,7 @@ func fileKinds() []fileKind {
 		eventfdKind(),
 		signalfdKind(),
 		timerfdKind(),
+		epollKind(),
 	}
 }
 

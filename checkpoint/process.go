@@ -27,8 +27,10 @@ type process struct {
 	pidfd *os.File
 	// memory, fds and fs are the objects that the record names.
 	memory, fds, fs specs.ID
-	id              specs.ID
-	record          *specs.Task
+	// files are what the descriptors lead to.
+	files  map[int]*openFile
+	id     specs.ID
+	record *specs.Task
 	// brk and timers are what the record of memory and of the task need.
 	brk                     uint64
 	lockFuture, lockOnFault bool

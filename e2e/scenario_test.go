@@ -30,6 +30,8 @@ type subject struct {
 	// rewind forgets what verify saw since the last load, for a restore of an image
 	// that is older than that. It may be nil.
 	rewind func()
+	// restless is for a program that never comes to rest.
+	restless bool
 	// options of the comparison.
 	options snapshot.Options
 }
@@ -98,7 +100,7 @@ func (s *subject) look(t *testing.T, resting bool) *snapshot.Snapshot {
 	if s.load != nil {
 		s.load(t)
 	}
-	s.options.Moving = s.rest != nil && !resting
+	s.options.Moving = s.restless || s.rest != nil && !resting
 	if s.rest != nil && resting {
 		s.rest(t)
 	}

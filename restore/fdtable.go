@@ -34,12 +34,32 @@ func (r *restorer) installFiles() error {
 		if k.late == nil {
 			continue
 		}
-		h := r.files.holders[id][0]
-		if err := k.late(r, h.t, h.fd, rec); err != nil {
+		if err := r.completeLate(k, id, rec); err != nil {
 			return &Error{"complete file", describe(id, rec), err}
 		}
 	}
 	return nil
+}
+
+// completeLate completes a file in the first task that has it, or in the root if
+// none has (in flight).
+func (r *restorer) completeLate(k *fileKind, id specs.ID, rec specs.File) error {
+	if holders := r.files.holders[id]; len(holders) > 0 {
+		return k.late(r, holders[0].t, holders[0].fd, rec)
+	}
+	f := r.files.open[id]
+	if f == nil {
+		return nil
+	}
+	numbers, err := r.send(r.root, []*os.File{f})
+	if err != nil {
+		return err
+	}
+	if err := k.late(r, r.root, int32(numbers[0]), rec); err != nil {
+		return err
+	}
+	_, err = r.call(r.root, unix.SYS_CLOSE, uint64(numbers[0]))
+	return err
 }
 
 // sharesTable tells whether two tasks have one table (CLONE_FILES).

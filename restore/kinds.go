@@ -42,6 +42,7 @@ func fileKinds() []fileKind {
 		eventfdKind(),
 		signalfdKind(),
 		timerfdKind(),
+		epollKind(),
 	}
 }
 
