@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"github.com/rethaw/rethaw/internal/procfs"
@@ -103,12 +104,25 @@ func (d *dump) depth() int {
 func (d *dump) checkFile(f *openFile) error {
 	kind := kindOf(f)
 	if kind == nil {
+		if !f.there() {
+			return nil
+		}
 		return f.unsupported("is of a kind that is not known", "close it before the checkpoint")
 	}
 	if kind.refuse == nil {
 		return nil
 	}
-	return kind.refuse(d, f)
+	if err := kind.refuse(d, f); err != nil && f.there() {
+		return err
+	}
+	return nil
+}
+
+// there tells whether the descriptor still leads to the file: what has been
+// closed since need not be saved.
+func (f *openFile) there() bool {
+	link, err := procfs.Readlink(f.proc.pid, fmt.Sprintf("fd/%d", f.fd))
+	return err == nil && link == f.link
 }
 
 // checkArea looks at one mapping.

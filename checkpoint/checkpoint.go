@@ -115,6 +115,9 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 	if d.opts.LeaveRunning {
 		return nil
 	}
+	if err := d.inet.silence(); err != nil {
+		return err
+	}
 	if err := d.kill(); err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type dump struct {
 	// spaces are the records of address spaces.
 	spaces map[specs.ID]*specs.Memory
 	data   *dataWriter
+	inet   inetSockets
 
 	mu     sync.Mutex
 	lastID specs.ID
@@ -70,6 +71,7 @@ func (d *dump) close() {
 	d.files.close()
 	d.sysv.close()
 	d.data.close()
+	d.inet.close()
 	if d.root != nil {
 		d.root.Close()
 	}

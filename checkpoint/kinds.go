@@ -35,6 +35,7 @@ func fileKinds() []fileKind {
 		signalfdKind(),
 		timerfdKind(),
 		epollKind(),
+		inetSocketKind(),
 	}
 }
 

@@ -38,6 +38,9 @@ type Options struct {
 	Image string
 	// LeaveRunning lets the tasks go on afterwards instead of killing them.
 	LeaveRunning bool
+	// TCPEstablished saves TCP connections that lead out of the tree, TCPClose
+	// saves them as closed; without either they are refused.
+	TCPEstablished, TCPClose bool
 	// Tool is the program's version, written into the header.
 	Tool string
 	// Log takes what is of interest; nil for silence.

@@ -43,6 +43,7 @@ func fileKinds() []fileKind {
 		signalfdKind(),
 		timerfdKind(),
 		epollKind(),
+		inetSocketKind(),
 	}
 }
 

@@ -30,6 +30,9 @@ func (r *restorer) release() error {
 			}
 		}
 	}
+	if err := r.inet.release(r); err != nil {
+		return err
+	}
 	var errs []error
 	for _, t := range tasks {
 		for _, th := range t.threads {

@@ -32,6 +32,7 @@ type restorer struct {
 	ipc   ipcSpace
 	place places
 	files files
+	inet  inetSockets
 	stats map[string]int64
 	// released is set when the tasks have been let go.
 	released bool
@@ -118,6 +119,7 @@ func (r *restorer) close() error {
 	}
 	r.files.close()
 	r.ipc.close()
+	r.inet.close()
 	if r.space != nil {
 		r.space.Close()
 	}

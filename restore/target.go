@@ -24,6 +24,9 @@ type Container struct {
 type Options struct {
 	// Image is the directory of the image.
 	Image string
+	// TCPEstablished restores TCP connections that lead out of the tree, TCPClose
+	// restores them as closed; without either an image that has some is refused.
+	TCPEstablished, TCPClose bool
 	// Log takes what is of interest; nil for silence.
 	Log *logrus.Entry
 }

@@ -15,29 +15,97 @@ type InetSocket struct {
 	Local  []byte `cbor:"7,keyasint,omitempty"`
 	Remote []byte `cbor:"8,keyasint,omitempty"`
 	// Backlog is that of listen(2).
-	Backlog  int32          `cbor:"9,keyasint,omitempty"`
-	Shutdown int32          `cbor:"10,keyasint,omitempty"`
-	Options  []SocketOption `cbor:"11,keyasint,omitempty"`
+	Backlog int32 `cbor:"9,keyasint,omitempty"`
+	// Shutdown is 1 for receiving, 2 for sending, 3 for both.
+	Shutdown int32 `cbor:"10,keyasint,omitempty"`
+	// Options are those of setsockopt(2) that a new socket has not, Filter is
+	// the classic packet filter of SO_ATTACH_FILTER (struct sock_filter each).
+	Options []SocketOption `cbor:"11,keyasint,omitempty"`
 	// Queue are datagrams received and not yet read.
-	Queue []Message `cbor:"12,keyasint,omitempty"`
-	// TCP is the state of an established connection.
+	Queue []Datagram `cbor:"12,keyasint,omitempty"`
+	// TCP is the state of a connection.
 	TCP *TCP `cbor:"13,keyasint,omitempty"`
+	// UID and GID own the socket: sockets of one user alone share a port.
+	UID    uint32 `cbor:"14,keyasint,omitempty"`
+	GID    uint32 `cbor:"15,keyasint,omitempty"`
+	Filter []byte `cbor:"16,keyasint,omitempty"`
+	// Interface is the name of the interface that the scope of the local or
+	// the remote address meant.
+	Interface string `cbor:"17,keyasint,omitempty"`
+	// Groups are the multicast groups that it is a member of.
+	Groups []Membership `cbor:"18,keyasint,omitempty"`
+	// Waiting are the connections that wait for accept(2), the oldest first.
+	Waiting []Waiting `cbor:"19,keyasint,omitempty"`
+	// Detached is true for a socket that no descriptor of a table holds, such as
+	// one in flight.
+	Detached bool `cbor:"20,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
 func (*InetSocket) RecordType() Type { return TypeInetSocket }
 
-// TCP is an established connection, as TCP_REPAIR reads it (tcp(7)).
+// TCP is a connection. Its sequence numbers are left out where both ends are in
+// the image and agree, since any will do then.
 type TCP struct {
-	SendSeq  uint32 `cbor:"1,keyasint,omitempty"`
-	RecvSeq  uint32 `cbor:"2,keyasint,omitempty"`
-	SendData []byte `cbor:"3,keyasint,omitempty"`
-	// Unsent is how many bytes at the end of SendData were never sent.
-	Unsent   uint32 `cbor:"4,keyasint,omitempty"`
-	RecvData []byte `cbor:"5,keyasint,omitempty"`
+	// Peer is the other end if it is in the image, 0 else; Outside tells that
+	// it is elsewhere and may live on. If neither, the peer is gone. A
+	// client that is not accepted yet has the listening socket as its Peer and
+	// stands in its list.
+	Peer    ID   `cbor:"1,keyasint,omitempty"`
+	Outside bool `cbor:"2,keyasint,omitempty"`
+	// Exact tells that the sequence numbers are there: those behind the last byte
+	// of SendData and RecvData.
+	Exact   bool   `cbor:"3,keyasint,omitempty"`
+	SendSeq uint32 `cbor:"4,keyasint,omitempty"`
+	RecvSeq uint32 `cbor:"5,keyasint,omitempty"`
+	// SendData is what the peer has not acknowledged, Unsent how many bytes at
+	// its end were never sent.
+	SendData []byte `cbor:"6,keyasint,omitempty"`
+	Unsent   uint32 `cbor:"7,keyasint,omitempty"`
+	RecvData []byte `cbor:"8,keyasint,omitempty"`
 	// Options are pairs of code and value of TCP_REPAIR_OPTIONS.
-	Options   [][2]uint32 `cbor:"6,keyasint,omitempty"`
-	Timestamp uint32      `cbor:"7,keyasint,omitempty"`
-	// Window is struct tcp_repair_window.
-	Window []byte `cbor:"8,keyasint,omitempty"`
+	Options [][2]uint32 `cbor:"9,keyasint,omitempty"`
+	// Timestamp is that of TCP_TIMESTAMP, Window struct tcp_repair_window.
+	Timestamp uint32 `cbor:"10,keyasint,omitempty"`
+	Window    []byte `cbor:"11,keyasint,omitempty"`
+	// Reset tells that the connection was given up with the checkpoint: its
+	// program is to see ECONNRESET.
+	Reset bool `cbor:"12,keyasint,omitempty"`
+	// Orphan tells that the peer was closed and that the kernel still had its
+	// end.
+	Orphan bool `cbor:"13,keyasint,omitempty"`
+}
+
+// Datagram is one packet in a queue.
+type Datagram struct {
+	// From is the sender's raw address, To the destination's IP address (4 or 16
+	// bytes) if the socket asked for it.
+	From []byte `cbor:"1,keyasint,omitempty"`
+	To   []byte `cbor:"2,keyasint,omitempty"`
+	Data []byte `cbor:"3,keyasint,omitempty"`
+	// TTL and TOS are plus one, 0 if not known.
+	TTL int32 `cbor:"4,keyasint,omitempty"`
+	TOS int32 `cbor:"5,keyasint,omitempty"`
+}
+
+// Membership is one multicast group of a socket (MCAST_JOIN_GROUP).
+type Membership struct {
+	Interface string `cbor:"1,keyasint,omitempty"`
+	// Group and Sources are IP addresses of 4 or 16 bytes; Mode is MCAST_EXCLUDE
+	// (0) or MCAST_INCLUDE (1).
+	Group   []byte   `cbor:"2,keyasint,omitempty"`
+	Mode    uint32   `cbor:"3,keyasint,omitempty"`
+	Sources [][]byte `cbor:"4,keyasint,omitempty"`
+}
+
+// Waiting is a connection that a listening socket has not accepted yet.
+type Waiting struct {
+	// Client is the other end, 0 if it was closed: Local and Remote are the raw
+	// addresses, as the listening side has them.
+	Client ID     `cbor:"1,keyasint,omitempty"`
+	Local  []byte `cbor:"2,keyasint,omitempty"`
+	Remote []byte `cbor:"3,keyasint,omitempty"`
+	// Data is what was received, Ended whether the client ended its stream.
+	Data  []byte `cbor:"4,keyasint,omitempty"`
+	Ended bool   `cbor:"5,keyasint,omitempty"`
 }

@@ -42,6 +42,8 @@ func checkpointCommand(a *app) *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&o.Image, "image", "", "directory of the image (default: checkpoint in the bundle)")
 	flags.BoolVarP(&o.LeaveRunning, "leave-running", "R", false, "let the container go on afterwards")
+	flags.BoolVar(&o.TCPEstablished, "tcp-established", false, "save TCP connections that lead out of the container")
+	flags.BoolVar(&o.TCPClose, "tcp-close", false, "give up TCP connections that lead out of the container: restored, they are reset")
 	flags.IntVar(&pid, "pid", 0, "checkpoint the tree of a process of the host instead of a container")
 	flags.BoolVar(&stats, "print-stats", false, "print the figures of the checkpoint as JSON (times in microseconds)")
 	return c

@@ -54,6 +54,8 @@ func restoreCommand(a *app) *cobra.Command {
 	flags := c.Flags()
 	flags.StringVarP(&r.Spec.Bundle, "bundle", "b", ".", "directory of the bundle")
 	flags.StringVar(&r.Options.Image, "image", "", "directory of the image (default: checkpoint in the bundle)")
+	flags.BoolVar(&r.Options.TCPEstablished, "tcp-established", false, "restore TCP connections that led out of the container")
+	flags.BoolVar(&r.Options.TCPClose, "tcp-close", false, "restore TCP connections that led out of the container as reset")
 	flags.BoolVarP(&r.Detach, "detach", "d", false, "leave the container to itself once it is restored")
 	flags.StringVar(&r.PidFile, "pid-file", "", "write the host pid of the container's init there")
 	flags.StringVar(&r.Spec.ConsoleSocket, "console-socket", "", "socket that takes the master of the container's terminal (with --detach)")

@@ -1,0 +1,112 @@
+package checkpoint
+
+import (
+	"github.com/rethaw/rethaw/internal/inet"
+	"github.com/rethaw/rethaw/internal/procfs"
+	"golang.org/x/sys/unix"
+)
+
+// end says where the other end of a connection is.
+type end int
+
+const (
+	// endInside: a descriptor of the tree leads to it.
+	endInside end = iota
+	// endWaiting: it waits in the queue of a listening socket of the tree.
+	endWaiting
+	// endGone: it is closed. What arrives there is answered by a reset.
+	endGone
+	// endOutside: another task or another machine has it.
+	endOutside
+)
+
+// peer finds the other end of a connection; f is its file, or that of the
+// listening socket.
+func (d *dump) peer(s *inetSocket) (where end, f *openFile, err error) {
+	want := s.pair().mirror()
+	if f = d.inet.find(d, want); f != nil {
+		return endInside, f, nil
+	}
+	if err := d.inet.list(d, d.out == nil); err != nil {
+		return endOutside, nil, err
+	}
+	sock, listed := d.inet.listed[want]
+	switch {
+	case !listed && d.inet.local(want.local.Addr()):
+		return endGone, nil, nil
+	case !listed:
+		return endOutside, nil, nil
+	case sock.Inode != 0:
+		// While the tasks run it may have come to be a moment ago.
+		if d.out == nil && d.holds(uint64(sock.Inode)) {
+			return endInside, nil, nil
+		}
+		return endOutside, nil, nil
+	}
+	switch sock.State {
+	case inet.SynRecv, inet.Established, inet.CloseWait:
+		if f = d.listener(want.local.Port(), func(l *inetSocket) bool {
+			a := inet.AddrPort(l.local).Addr()
+			return a.IsUnspecified() || a == want.local.Addr()
+		}); f != nil {
+			return endWaiting, f, nil
+		}
+		return endOutside, nil, nil
+	}
+	return endGone, nil, nil
+}
+
+// find gives the tree's socket with these ends, nil if there is none.
+func (n *inetSockets) find(d *dump, want pair) *openFile {
+	if n.tree == nil {
+		n.tree = map[pair]*openFile{}
+	}
+	for ; n.seen < len(d.files.all); n.seen++ {
+		f := d.files.all[n.seen]
+		if !inetSocketKind().is(f) {
+			continue
+		}
+		if kind, err := inet.Int(int(f.own.Fd()), unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
+			continue
+		}
+		local, err := inet.Name(int(f.own.Fd()))
+		if err != nil {
+			continue
+		}
+		if remote, err := inet.Peer(int(f.own.Fd())); err == nil && remote != nil {
+			n.tree[pair{inet.AddrPort(local), inet.AddrPort(remote)}] = f
+		}
+	}
+	return n.tree[want]
+}
+
+// listener finds a listening socket of the tree.
+func (d *dump) listener(port uint16, fits func(*inetSocket) bool) *openFile {
+	for _, f := range d.files.all {
+		if !inetSocketKind().is(f) {
+			continue
+		}
+		s, err := d.lookInet(f)
+		if err == nil && s.state == inet.Listen && inet.AddrPort(s.local).Port() == port && fits(s) {
+			return f
+		}
+	}
+	return nil
+}
+
+// holds tells whether a task of the tree has a descriptor for a socket now.
+func (d *dump) holds(inode uint64) bool {
+	for _, p := range d.live() {
+		fds, err := procfs.ListFDs(p.pid)
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			var stat unix.Stat_t
+			if unix.Stat(p.path("fd/%d", fd), &stat) == nil && stat.Ino == inode && stat.Mode&unix.S_IFMT == unix.S_IFSOCK {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,181 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/rethaw/rethaw/internal/inet"
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// Sequence numbers and the send queue of a connection are shown in repair mode
+// alone (TCP_REPAIR, tcp(7)), which belongs to the socket and would outlive us. So
+// it is used as little as can be:
+//
+//   - Both ends inside and nothing under way (the common case by far, since a
+//     delayed acknowledgement can be had at once by TCP_QUICKACK): not at all.
+//     Any sequence numbers that agree will do for the restored pair.
+//   - Otherwise it is on for the few system calls of readExact, which nothing
+//     interrupts: some ten microseconds for a queue of usual size. If we are killed
+//     within them the socket stays in repair mode: the one window in which our
+//     death would hurt a connection.
+//   - When the tasks are killed it is on from before the kill, so that the end of
+//     their sockets sends nothing to the peer (silence).
+
+// needsExact tells whether a connection within the tree has bytes under way:
+// then it matters which of them have arrived.
+func (d *dump) needsExact(s, other *inetSocket) (bool, error) {
+	if exact, known := d.inet.exact[other.pair()]; known {
+		return exact, nil
+	}
+	for _, from := range []struct{ sender, receiver *inetSocket }{{s, other}, {other, s}} {
+		if from.sender.out == 0 {
+			continue
+		}
+		if err := acknowledge(from.receiver.fd); err != nil {
+			return false, err
+		}
+		var err error
+		if from.sender.in, from.sender.out, from.sender.unsent, err = inet.Queued(from.sender.fd); err != nil {
+			return false, err
+		}
+	}
+	exact := s.out > 0 || other.out > 0
+	if d.inet.exact == nil {
+		d.inet.exact = map[pair]bool{}
+	}
+	d.inet.exact[s.pair()] = exact
+	return exact, nil
+}
+
+// acknowledge sends an acknowledgement that is being delayed. An even number
+// other than 0 leaves the socket in the mode in which it delays them.
+func acknowledge(fd int) error {
+	quick, err := inet.Int(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK)
+	if err != nil {
+		return err
+	}
+	value := 1
+	if quick == 0 {
+		value = 2
+	}
+	return inet.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, value)
+}
+
+// readExact reads what only repair mode shows.
+func readExact(s *inetSocket, t *specs.TCP, mss *uint32) error {
+	reuse, err := inet.Int(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR)
+	if err != nil {
+		return err
+	}
+	// Room beforehand: no garbage collection and no page faults in between.
+	data := make([]byte, s.out+1)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := inet.Repair(s.fd); err != nil {
+		return fmt.Errorf("repair mode: %w", err)
+	}
+	got, err := s.exact(t, data, mss)
+	// Repair mode has taken the place of SO_REUSEADDR in the kernel.
+	err = errors.Join(err, inet.EndRepairMute(s.fd), inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, reuse))
+	if err != nil {
+		return fmt.Errorf("read connection: %w", err)
+	}
+	fin := 0
+	if inet.SentFIN(s.state) {
+		t.SendSeq--
+		fin = 1
+	}
+	if inet.GotFIN(s.state) {
+		t.RecvSeq--
+	}
+	if want := max(s.out-fin, 0); got != want {
+		// The end of the stream may be acknowledged already, or be all there is.
+		if got != s.out {
+			return fmt.Errorf("%d of %d bytes of the send queue: %w", got, s.out, unix.EAGAIN)
+		}
+	}
+	t.SendData = data[:got]
+	t.Unsent = uint32(min(s.unsent, got))
+	if fin == 1 && s.unsent > 0 {
+		t.Unsent = uint32(min(s.unsent-1, got))
+	}
+	return nil
+}
+
+// exact makes the calls that must be made in repair mode.
+func (s *inetSocket) exact(t *specs.TCP, data []byte, mss *uint32) (int, error) {
+	if err := inet.Queue(s.fd, inet.RecvQueue); err != nil {
+		return 0, err
+	}
+	var err error
+	if t.RecvSeq, err = inet.Seq(s.fd); err != nil {
+		return 0, err
+	}
+	if err := inet.Queue(s.fd, inet.SendQueue); err != nil {
+		return 0, err
+	}
+	if t.SendSeq, err = inet.Seq(s.fd); err != nil {
+		return 0, err
+	}
+	got, _, err := unix.Recvfrom(s.fd, data, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if err != nil && !errors.Is(err, unix.EAGAIN) {
+		return 0, err
+	}
+	got = max(got, 0)
+	if t.Window, err = inet.Window(s.fd); err != nil {
+		return 0, err
+	}
+	clamp, err := inet.Int(s.fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG)
+	if err != nil {
+		return 0, err
+	}
+	*mss = uint32(clamp)
+	stamp, err := inet.Int(s.fd, unix.IPPROTO_TCP, unix.TCP_TIMESTAMP)
+	t.Timestamp = uint32(stamp)
+	return got, err
+}
+
+// silence puts the saved connections into repair mode, right before their tasks
+// are killed: they then end without a word, and the peers outside wait for
+// their restored other ends. Our own duplicates are the last to be closed.
+func (n *inetSockets) silence() error {
+	for _, s := range n.live {
+		if err := inet.Repair(s.fd); err != nil {
+			return errors.Join(&Error{"repair mode of " + s.f.name(), s.f.proc.nspid, err}, n.unsilence())
+		}
+	}
+	return nil
+}
+
+// unsilence takes it back when the tasks live on after all.
+func (n *inetSockets) unsilence() error {
+	var errs []error
+	for _, s := range n.live {
+		reuse := 0
+		for _, o := range s.f.record.(*specs.InetSocket).Options {
+			if o.Level == unix.SOL_SOCKET && o.Name == unix.SO_REUSEADDR && len(o.Value) > 0 {
+				reuse = int(o.Value[0])
+			}
+		}
+		errs = append(errs, inet.EndRepair(s.fd), inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, reuse))
+	}
+	return errors.Join(errs...)
+}
+
+// cut keeps the traffic of a connection to the outside away from now on: what
+// arrived after its queue was read would be acknowledged and lost.
+func (n *inetSockets) cut(d *dump, s *inetSocket) error {
+	return n.within(d, func() error {
+		if n.lock == nil {
+			var err error
+			if n.lock, err = inet.NewLock(); err != nil {
+				return err
+			}
+		}
+		p := s.pair()
+		return n.lock.Add(p.local, p.remote)
+	})
+}

@@ -1,0 +1,167 @@
+package checkpoint
+
+import (
+	"fmt"
+
+	"github.com/rethaw/rethaw/internal/inet"
+	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
+)
+
+// refuseMPTCP lets multipath sockets pass that are no connections: Go's net
+// package listens with them. What such a socket accepts from a client that knows
+// nothing of it is plain TCP.
+func refuseMPTCP(d *dump, s *inetSocket) error {
+	if s.state != inet.Listen && s.state != inet.Close {
+		return s.f.unsupported("is a connection of multipath TCP, of which the kernel shows too little",
+			"have the program use plain TCP (Go: GODEBUG=multipathtcp=0)")
+	}
+	return refuseTCP(d, s)
+}
+
+// refuseTCP tells what of a TCP socket cannot be saved.
+func refuseTCP(d *dump, s *inetSocket) error {
+	f := s.f
+	if ulp, err := inet.Get(s.fd, unix.IPPROTO_TCP, unix.TCP_ULP, 16); err == nil && len(ulp) > 0 && ulp[0] != 0 && s.protocol == unix.IPPROTO_TCP {
+		return f.unsupported(fmt.Sprintf("has the protocol %q of the kernel on top", unix.ByteSliceToString(ulp)), "turn it off in the program (kernel TLS)")
+	}
+	const tcpAOInfo = 40
+	if _, err := inet.Get(s.fd, unix.IPPROTO_TCP, tcpAOInfo, 256); err == nil {
+		return f.unsupported("has TCP authentication keys, which the kernel does not show", "close it before the checkpoint")
+	}
+	if s.poll&unix.POLLPRI != 0 {
+		return f.unsupported("has urgent data", "have its program read them first")
+	}
+	switch s.state {
+	case inet.Listen:
+		return d.refuseWaiting(s)
+	case inet.Close:
+		return nil
+	case inet.SynSent:
+		return nil // it sends its request anew
+	case inet.SynRecv:
+		return f.unsupported("is a connection that is being made by a fast open", "try again in a moment")
+	}
+	if p := s.pair(); p == p.mirror() {
+		return f.unsupported("is connected to itself", "close it before the checkpoint")
+	}
+	where, peer, err := d.peer(s)
+	if err != nil {
+		return err
+	}
+	switch where {
+	case endOutside:
+		if d.opts.TCPEstablished || d.opts.TCPClose {
+			return nil
+		}
+		return f.unsupported(fmt.Sprintf("is an established TCP connection to %v outside", inet.AddrPort(s.remote)),
+			"close it, or give --tcp-established to keep it or --tcp-close to give it up")
+	case endWaiting:
+		return d.refuseClient(s, peer)
+	case endGone:
+		return d.refuseGone(s)
+	}
+	return nil
+}
+
+// refuseGone looks at a connection whose other end was closed: with bytes still
+// under way in the queue of an end that no descriptor leads to it cannot be made
+// again.
+func (d *dump) refuseGone(s *inetSocket) error {
+	other, listed := d.inet.listed[s.pair().mirror()]
+	// The end of the stream counts as one byte.
+	if listed && other.State != inet.TimeWait && other.WQueue > 1 {
+		return s.f.unsupported(fmt.Sprintf("the other end was closed with %d bytes under way", other.WQueue), "have its program read them first")
+	}
+	return nil
+}
+
+// saveTCP makes the record of a TCP socket in any state.
+func saveTCP(d *dump, s *inetSocket, r *specs.InetSocket) error {
+	switch s.state {
+	case inet.Listen:
+		r.Backlog = int32(s.info.Backlog)
+		return d.saveWaiting(s, r)
+	case inet.Close:
+		return saveClosed(s, r)
+	case inet.SynSent:
+		return nil
+	}
+	return d.saveConnection(s, r)
+}
+
+// saveClosed is for sockets that are not connected, never were or are no
+// longer: the latter may have data that nobody has read.
+func saveClosed(s *inetSocket, r *specs.InetSocket) error {
+	if s.poll&unix.POLLRDHUP != 0 {
+		r.Shutdown = 3
+	}
+	data, err := inet.Peek(s.fd, s.in)
+	if err != nil || data == nil {
+		return err
+	}
+	r.TCP = &specs.TCP{RecvData: data}
+	return nil
+}
+
+// saveConnection saves a connection, all of which can be read without changing
+// it unless bytes are under way (inetsocket_repair.go).
+func (d *dump) saveConnection(s *inetSocket, r *specs.InetSocket) error {
+	t := &specs.TCP{}
+	r.TCP = t
+	// Receiving shut down by the program itself; the end of the stream shows the
+	// same way.
+	if s.poll&unix.POLLRDHUP != 0 && !inet.GotFIN(s.state) {
+		r.Shutdown |= 1
+	}
+	where, peer, err := d.peer(s)
+	if err != nil {
+		return err
+	}
+	mss := s.info.SendMSS
+	switch where {
+	case endOutside:
+		if d.opts.TCPClose {
+			t.Reset = true
+			return nil
+		}
+		t.Outside, t.Exact = true, true
+	case endWaiting:
+		t.Peer = peer.id
+	case endInside:
+		t.Peer = peer.id
+		other, err := d.lookInet(peer)
+		if err != nil {
+			return err
+		}
+		if other.info.AdvMSS != 0 {
+			mss = other.info.AdvMSS
+		}
+		if t.Exact, err = d.needsExact(s, other); err != nil {
+			return err
+		}
+	case endGone:
+		t.Exact = s.out > 0
+		_, t.Orphan = d.inet.listed[s.pair().mirror()]
+	}
+	if where == endOutside && !d.opts.LeaveRunning {
+		if err := d.inet.cut(d, s); err != nil {
+			return err
+		}
+	}
+	// The lock may have come after bytes.
+	if s.in, s.out, s.unsent, err = inet.Queued(s.fd); err != nil {
+		return err
+	}
+	if t.RecvData, err = inet.Peek(s.fd, s.in); err != nil {
+		return fmt.Errorf("read receive queue: %w", err)
+	}
+	if t.Exact {
+		if err := readExact(s, t, &mss); err != nil {
+			return err
+		}
+	}
+	t.Options = inet.Negotiated(s.info, mss)
+	d.inet.live = append(d.inet.live, s)
+	return nil
+}

@@ -1,0 +1,156 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/rethaw/rethaw/internal/inet"
+	"golang.org/x/sys/unix"
+)
+
+func (s *inetSocket) recvData() []byte {
+	if s.rec.TCP == nil {
+		return nil
+	}
+	return s.rec.TCP.RecvData
+}
+
+// sent and unsent are the parts of the send queue.
+func (s *inetSocket) sent() []byte {
+	t := s.rec.TCP
+	return t.SendData[:len(t.SendData)-int(min(t.Unsent, uint32(len(t.SendData))))]
+}
+
+func (s *inetSocket) unsent() []byte { return s.rec.TCP.SendData[len(s.sent()):] }
+
+// number finds out the sequence numbers at which the queues begin.
+func (s *inetSocket) number() {
+	t := s.rec.TCP
+	s.sendFrom = t.SendSeq - uint32(len(t.SendData))
+	s.recvFrom = t.RecvSeq - uint32(len(t.RecvData))
+}
+
+// join connects a socket in repair mode: it is connected from one moment to the
+// next, and no packet is sent.
+func (s *inetSocket) join(remote []byte, options [][2]uint32) error {
+	steps := []struct {
+		what string
+		do   func() error
+	}{
+		{"choose receive queue", func() error { return inet.Queue(s.fd, inet.RecvQueue) }},
+		{"set sequence number", func() error { return inet.SetSeq(s.fd, s.recvFrom) }},
+		{"choose send queue", func() error { return inet.Queue(s.fd, inet.SendQueue) }},
+		{"set sequence number", func() error { return inet.SetSeq(s.fd, s.sendFrom) }},
+		{"choose no queue", func() error { return inet.Queue(s.fd, inet.NoQueue) }},
+		{fmt.Sprintf("connect to %v", inet.AddrPort(remote)), func() error { return inet.Connect(s.fd, remote) }},
+		{"set negotiated options", func() error { return inet.SetOptions(s.fd, options) }},
+	}
+	for _, step := range steps {
+		if err := step.do(); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	return nil
+}
+
+// establish makes the connection of the record, with its queues.
+func (s *inetSocket) establish() error {
+	t := s.rec.TCP
+	if err := s.join(s.rec.Remote, t.Options); err != nil {
+		return err
+	}
+	if t.Timestamp != 0 {
+		if err := inet.SetInt(s.fd, unix.IPPROTO_TCP, unix.TCP_TIMESTAMP, int(int32(t.Timestamp))); err != nil {
+			return fmt.Errorf("set timestamp: %w", err)
+		}
+	}
+	if err := s.options(inet.Normal); err != nil {
+		return err
+	}
+	if err := s.fill(inet.RecvQueue, t.RecvData); err != nil {
+		return err
+	}
+	if err := s.fill(inet.SendQueue, s.sent()); err != nil {
+		return err
+	}
+	if len(t.Window) > 0 {
+		if err := inet.SetWindow(s.fd, t.Window); err != nil {
+			return fmt.Errorf("set windows: %w", err)
+		}
+	}
+	return nil
+}
+
+// fill writes into a queue of a connection in repair mode.
+func (s *inetSocket) fill(queue int, data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	if err := s.roomFor(len(data)); err != nil {
+		return err
+	}
+	if err := inet.Queue(s.fd, queue); err != nil {
+		return fmt.Errorf("choose queue %d: %w", queue, err)
+	}
+	if err := s.write(data); err != nil {
+		return fmt.Errorf("fill queue %d: %w", queue, err)
+	}
+	return inet.Queue(s.fd, inet.NoQueue)
+}
+
+// roomFor makes the buffers large; their sizes are set last of all.
+func (s *inetSocket) roomFor(n int) error {
+	for _, o := range []struct{ get, force int }{{unix.SO_RCVBUF, unix.SO_RCVBUFFORCE}, {unix.SO_SNDBUF, unix.SO_SNDBUFFORCE}} {
+		now, err := inet.Int(s.fd, unix.SOL_SOCKET, o.get)
+		if err != nil {
+			return err
+		}
+		if want := 4*n + 1<<16; now < want {
+			if err := inet.SetInt(s.fd, unix.SOL_SOCKET, o.force, want/2); err != nil {
+				return fmt.Errorf("make room of %d bytes: %w", want, err)
+			}
+		}
+	}
+	return nil
+}
+
+// write writes all of data, in pieces that the kernel finds memory for.
+func (s *inetSocket) write(data []byte) error {
+	piece := 1 << 16
+	for len(data) > 0 {
+		n, err := unix.SendmsgN(s.fd, data[:min(piece, len(data))], nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.ENOMEM) && piece > 1024:
+			piece /= 2
+			continue
+		case err != nil:
+			return fmt.Errorf("%d bytes left: %w", len(data), err)
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+// sendRest hands over what was never sent, and ends the streams that the program
+// has ended, once the connection is out of repair mode.
+func (s *inetSocket) sendRest() error {
+	if rest := s.unsent(); len(rest) > 0 {
+		if err := s.roomFor(len(s.rec.TCP.SendData)); err != nil {
+			return err
+		}
+		if err := s.write(rest); err != nil {
+			return fmt.Errorf("fill send queue: %w", err)
+		}
+	}
+	if inet.SentFIN(s.rec.State) {
+		if err := unix.Shutdown(s.fd, unix.SHUT_WR); err != nil {
+			return fmt.Errorf("end stream: %w", err)
+		}
+	}
+	if s.rec.Shutdown&1 != 0 {
+		if err := unix.Shutdown(s.fd, unix.SHUT_RD); err != nil {
+			return fmt.Errorf("shut down receiving: %w", err)
+		}
+	}
+	return nil
+}
