@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -36,8 +35,8 @@ func (d *dump) memberships(s *inetSocket) ([]specs.Membership, error) {
 					continue
 				}
 				m, err := membership(s.fd, uint32(i.Index), addr.Unmap())
-				if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EINVAL) {
-					continue
+				if err == unix.EADDRNOTAVAIL || err == unix.ENOPROTOOPT || err == unix.EOPNOTSUPP || err == unix.EINVAL {
+					continue // no member, or of the other family
 				}
 				if err != nil {
 					return fmt.Errorf("filter of group %v: %w", addr, err)
