@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -33,7 +34,10 @@ func Check(ctx context.Context, t Target, o Options) ([]error, error) {
 			err = p.open()
 		}
 		if err != nil {
-			if gone(err) || os.IsNotExist(err) {
+			if errors.Is(err, ErrUnsupported) {
+				problems = append(problems, err)
+			}
+			if gone(err) || os.IsNotExist(err) || errors.Is(err, ErrUnsupported) {
 				continue
 			}
 			return nil, err

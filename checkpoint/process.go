@@ -76,6 +76,9 @@ func (p *process) read() error {
 	}
 	p.nspid = last(p.status.NSpid, p.pid)
 	p.zombie = p.stat.State == 'Z' || p.stat.State == 'X'
+	if p.zombie && p.stat.NumThreads > 1 {
+		return p.unsupported("thread leader", "has ended while other threads live on", "wait until they end too")
+	}
 	return nil
 }
 

@@ -69,7 +69,13 @@ func (r *restorer) end(t *task) error {
 	if signal != 0 {
 		return r.endBy(t, signal)
 	}
-	calls := []inject.Call{{Nr: unix.SYS_EXIT_GROUP, Args: [6]uint64{uint64(t.rec.ExitCode >> 8)}}}
+	// No signal is blocked in the end, which shows of a zombie too.
+	data, at := t.arena.Data()
+	clear(data[:8])
+	calls := []inject.Call{
+		{Nr: unix.SYS_RT_SIGPROCMASK, Args: [6]uint64{unix.SIG_SETMASK, at, 0, 8}},
+		{Nr: unix.SYS_EXIT_GROUP, Args: [6]uint64{uint64(t.rec.ExitCode >> 8)}},
+	}
 	// The batch never ends: the thread does.
 	if err := t.arena.Run(t.leader(), calls, nil); err != nil && !isGone(err) {
 		return err
@@ -89,8 +95,8 @@ func (r *restorer) costume(t *task) error {
 	return b.run(t, t.threads[0])
 }
 
-// endBy has a task die of a signal, whose default that must be. Without a limit
-// for cores none is dumped, and the status does not say so.
+// endBy has a task die of a signal, whose default that must be. A task that is
+// not dumpable dumps no core, and the status does not say so.
 func (r *restorer) endBy(t *task, signal unix.Signal) error {
 	if signal != unix.SIGKILL {
 		data, at := t.arena.Data()
@@ -100,7 +106,7 @@ func (r *restorer) endBy(t *task, signal unix.Signal) error {
 		}
 	}
 	if t.rec.ExitCode&coreFlag == 0 {
-		if err := unix.Prlimit(t.pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil); err != nil {
+		if _, err := r.call(t, unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0); err != nil {
 			return err
 		}
 	}
