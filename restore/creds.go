@@ -42,29 +42,22 @@ func (r *restorer) creds(t *task, th *thread) error {
 		b.add("set user ids", unix.SYS_SETRESUID, uint64(c.UID), uint64(c.EUID), uint64(c.SUID))
 		b.add("set filesystem user id", unix.SYS_SETFSUID, uint64(c.FSUID))
 	}
-	// First with SETPCAP in effect still, for the securebits.
-	const setpcap = 1 << unix.CAP_SETPCAP
-	effective := c.Effective | now.CapPrm&c.Permitted&setpcap
-	capset := func(off int, effective uint64) {
+	capset := func(off int, effective, permitted, inheritable uint64) {
 		putWord32(data[off:], capHeader)
 		putWord32(data[off+4:], 0)
 		for i := range 2 {
 			shift := 32 * i
 			putWord32(data[off+8+i*12:], uint32(effective>>shift))
-			putWord32(data[off+12+i*12:], uint32(c.Permitted>>shift))
-			putWord32(data[off+16+i*12:], uint32(c.Inheritable>>shift))
+			putWord32(data[off+12+i*12:], uint32(permitted>>shift))
+			putWord32(data[off+16+i*12:], uint32(inheritable>>shift))
 		}
+		b.add("set capabilities", unix.SYS_CAPSET, at+uint64(off), at+uint64(off)+8)
 	}
+	// All that it may have come into effect first: securebits and inheritable
+	// capabilities want CAP_SETPCAP, which the thread may have given up later. Ambient
+	// ones are raised before a securebit forbids it.
 	const groupsMax = 65536 * 4
-	first, second := groupsOff+groupsMax, groupsOff+groupsMax+64
-	capset(first, effective)
-	capset(second, c.Effective)
-	b.add("set capabilities", unix.SYS_CAPSET, at+uint64(first), at+uint64(first)+8)
-	if c.SecureBits&^keepCaps != 0 {
-		b.add("set securebits", unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, uint64(c.SecureBits))
-	} else {
-		b.add("set keepcaps", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, uint64(c.SecureBits>>4&1))
-	}
+	capset(groupsOff+groupsMax, now.CapPrm, now.CapPrm, c.Inheritable)
 	for bit := range uint64(64) {
 		if c.Ambient&(1<<bit) != 0 {
 			b.add(fmt.Sprintf("raise ambient capability %d", bit), unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, bit, 0, 0)
@@ -72,7 +65,12 @@ func (r *restorer) creds(t *task, th *thread) error {
 			b.add(fmt.Sprintf("lower ambient capability %d", bit), unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_LOWER, bit, 0, 0)
 		}
 	}
-	b.add("set capabilities", unix.SYS_CAPSET, at+uint64(second), at+uint64(second)+8)
+	if c.SecureBits&^keepCaps != 0 {
+		b.add("set securebits", unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, uint64(c.SecureBits))
+	} else {
+		b.add("set keepcaps", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, uint64(c.SecureBits>>4&1))
+	}
+	capset(groupsOff+groupsMax+64, c.Effective, c.Permitted, c.Inheritable)
 	if c.NoNewPrivs {
 		b.add("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	} else if now.NoNewPrivs {
