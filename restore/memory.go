@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sort"
 
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/specs"
@@ -43,6 +44,8 @@ type builder struct {
 	inherited map[int]bool
 	// numbers are the descriptors in the task of the files that are mapped.
 	numbers map[backing]int
+	// pages are the descriptors in the task of the pages files.
+	pages map[uint32]int
 	// kernel are the kernel's own areas while they are parked.
 	kernel []parked
 	calls  []inject.Call
@@ -206,12 +209,9 @@ func (b *builder) initialProt(a specs.Area) uint32 {
 
 // hasOwnPages tells whether any page of the area stands in the image.
 func (b *builder) hasOwnPages(a specs.Area) bool {
-	for _, e := range b.t.mm.Pages {
-		if e.Start < a.End && e.Start+e.Count*pageSize > a.Start {
-			return true
-		}
-	}
-	return false
+	pages := b.t.mm.Pages
+	i := sort.Search(len(pages), func(i int) bool { return pages[i].Start+pages[i].Count*pageSize > a.Start })
+	return i < len(pages) && pages[i].Start < a.End
 }
 
 // protect gives every area its protection.

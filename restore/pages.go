@@ -12,13 +12,18 @@ import (
 
 const pageSize = 4096
 
-// fill has the task read its pages from the pages files.
+// fill has the task read its pages from the pages files: what is dense as huge
+// pages (move.go), the rest to its place.
 func (b *builder) fill() error {
+	own := b.ownPages()
 	var numbers []uint32
-	for _, e := range b.t.mm.Pages {
-		if !e.Inherit && !slices.Contains(numbers, e.File) {
+	for _, e := range own {
+		if !slices.Contains(numbers, e.File) {
 			numbers = append(numbers, e.File)
 		}
+	}
+	if len(numbers) == 0 {
+		return nil
 	}
 	var files []*os.File
 	for _, n := range numbers {
@@ -32,20 +37,17 @@ func (b *builder) fill() error {
 	if err != nil {
 		return err
 	}
-	var calls []inject.Call
-	var sizes []int64
-	for _, e := range b.merged() {
-		fd := fds[slices.Index(numbers, e.File)]
-		calls = append(calls, inject.Call{Nr: unix.SYS_PREAD64, Args: [6]uint64{uint64(fd), e.Start, e.Count * pageSize, e.Offset}})
-		sizes = append(sizes, int64(e.Count*pageSize))
+	b.pages = map[uint32]int{}
+	for i, n := range numbers {
+		b.pages[n] = fds[i]
 	}
-	if err := b.r.run0(b.t, calls); err != nil {
+	runs, rest := planBlocks(own, b.t.mm.Areas, b.huge, stagingSize)
+	missed, err := b.move(runs)
+	if err != nil {
 		return err
 	}
-	for i, c := range calls {
-		if c.Ret != sizes[i] {
-			return fmt.Errorf("read %d bytes to %x: got %d", sizes[i], c.Args[1], c.Ret)
-		}
+	if err := b.read(append(rest, missed...)); err != nil {
+		return err
 	}
 	for _, fd := range fds {
 		b.add("close", unix.SYS_CLOSE, uint64(fd))
@@ -53,34 +55,45 @@ func (b *builder) fill() error {
 	return b.flush()
 }
 
-// merged joins extents that are neighbours in memory and in the file.
-func (b *builder) merged() []specs.Extent {
-	var out []specs.Extent
+// ownPages are the extents that are not inherited.
+func (b *builder) ownPages() []specs.Extent {
+	var own []specs.Extent
 	for _, e := range b.t.mm.Pages {
-		if e.Inherit {
-			continue
+		if !e.Inherit {
+			own = append(own, e)
 		}
-		if n := len(out); n > 0 {
-			l := &out[n-1]
-			size := l.Count * pageSize
-			if l.File == e.File && l.Start+size == e.Start && l.Offset+size == e.Offset && size < 1<<30 && b.sameArea(l.Start, e.Start) {
-				l.Count += e.Count
-				continue
-			}
-		}
-		out = append(out, e)
 	}
-	return out
+	return own
 }
 
-// sameArea tells whether two addresses are in one area.
-func (b *builder) sameArea(x, y uint64) bool {
-	for _, a := range b.t.mm.Areas {
-		if a.Start <= x && x < a.End {
-			return y < a.End
+// read has the task read extents to their place.
+func (b *builder) read(extents []specs.Extent) error {
+	var calls []inject.Call
+	for _, e := range extents {
+		calls = append(calls, b.pread(e, e.Start))
+	}
+	if err := b.r.run0(b.t, calls); err != nil {
+		return err
+	}
+	return complete(calls)
+}
+
+// pread is the call that reads an extent to an address.
+func (b *builder) pread(e specs.Extent, to uint64) inject.Call {
+	return inject.Call{Nr: unix.SYS_PREAD64, Args: [6]uint64{uint64(b.pages[e.File]), to, e.Count * pageSize, e.Offset}}
+}
+
+// complete checks that reads have read all.
+func complete(calls []inject.Call) error {
+	for _, c := range calls {
+		if c.Failed() {
+			return fmt.Errorf("read %d bytes to %x: %w", c.Args[2], c.Args[1], unix.Errno(-c.Ret))
+		}
+		if c.Ret != int64(c.Args[2]) {
+			return fmt.Errorf("read %d bytes to %x: got %d", c.Args[2], c.Args[1], c.Ret)
 		}
 	}
-	return false
+	return nil
 }
 
 // run0 makes calls if there are any.

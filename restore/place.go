@@ -15,9 +15,10 @@ import (
 
 // places are addresses and numbers that nothing of the image uses.
 type places struct {
-	// arena and park are where the arena and the kernel's own areas go.
-	arena, park uint64
-	lastFree    int32
+	// arena and park are where the arena and the kernel's own areas go, staging
+	// where pages are read to before they are moved to their place.
+	arena, park, staging uint64
+	lastFree             int32
 }
 
 // parkSize is room for vvar and vdso while their places are in use.
@@ -56,10 +57,11 @@ func (r *restorer) arrange() error {
 		}
 		return 1
 	})
-	if r.place.arena, err = inject.FreeAbove(ranges, apart, inject.ArenaSize+parkSize); err != nil {
+	if r.place.arena, err = inject.FreeAbove(ranges, apart, inject.ArenaSize+parkSize+stagingSize+blockSize); err != nil {
 		return err
 	}
 	r.place.park = r.place.arena + inject.ArenaSize
+	r.place.staging = roundUp(r.place.park+parkSize, blockSize)
 	// Numbers near the end of the range: containers start from 1.
 	r.place.lastFree = pidMax() - 2000
 	return nil

@@ -34,6 +34,8 @@ type restorer struct {
 	files files
 	inet  inetSockets
 	stats map[string]int64
+	// noMove is set when the kernel cannot move pages between areas.
+	noMove bool
 	// released is set when the tasks have been let go.
 	released bool
 }

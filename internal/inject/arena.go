@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"sync/atomic"
 	"time"
@@ -117,6 +118,31 @@ func (a *Arena) Run(t *ptrace.Thread, calls []Call, onEvent func(ptrace.Stop) er
 		n := min(len(calls), MaxCalls)
 		if err := a.batch(t, calls[:n], onEvent); err != nil {
 			return err
+		}
+		calls = calls[n:]
+	}
+	return nil
+}
+
+// NotRun is the result of a call that was not made.
+const NotRun = math.MinInt64
+
+// RunToError is Run that stops at the first call that fails: the results of those
+// behind it are NotRun.
+func (a *Arena) RunToError(t *ptrace.Thread, calls []Call) error {
+	for i := range calls {
+		calls[i].Ret = NotRun
+	}
+	k := a.slot()
+	k.stop = 1
+	defer func() { k.stop = 0 }()
+	for len(calls) > 0 {
+		n := min(len(calls), MaxCalls)
+		if err := a.batch(t, calls[:n], nil); err != nil {
+			return err
+		}
+		if last := calls[n-1]; last.Ret == NotRun || last.Failed() {
+			return nil
 		}
 		calls = calls[n:]
 	}

@@ -50,6 +50,9 @@ type Call struct {
 	Ret int64
 }
 
+// Failed tells whether the kernel returned an error.
+func (c *Call) Failed() bool { return c.Ret < 0 && c.Ret > -4096 }
+
 // Error is a system call that failed in a task.
 type Error struct {
 	// Call names the system call, TID the thread.
