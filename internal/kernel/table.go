@@ -21,7 +21,7 @@ func probes() []probe {
 		{Feature{"PAGEMAP_SCAN", "6.7", "finds the pages that have contents", "the page map is read entry by entry"}, tryPagemapScan},
 		{Feature{"PROCMAP_QUERY", "6.11", "not used: smaps tells", "nothing is lost"}, tryProcmapQuery},
 		{Feature{"UFFD_FEATURE_WP_ASYNC", "6.7", "not used: every checkpoint writes all pages", "nothing is lost"}, tryUffdWPAsync},
-		{Feature{"UFFDIO_MOVE", "6.8", "not used: the tasks read their pages", "nothing is lost"}, tryUffdMove},
+		{Feature{"UFFDIO_MOVE", "6.8", "dense memory is restored by huge pages", "memory is restored page by page, which takes three times as long"}, tryUffdMove},
 		{Feature{"soft-dirty", "3.11", "not used: every checkpoint writes all pages", "nothing is lost"}, trySoftDirty},
 		{Feature{"MADV_GUARD_INSTALL", "6.13", "saves lightweight guard pages", "no program can have any"}, tryGuardInstall},
 		{Feature{"PR_SET_VMA_ANON_NAME", "5.17", "names anonymous memory as it was", "no program can have named any"}, tryAnonName},
