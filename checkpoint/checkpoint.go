@@ -190,6 +190,7 @@ func (d *dump) save(ctx context.Context) error {
 		return err
 	}
 	defer in.Close()
+	d.injector = in
 	steps := []struct {
 		name string
 		run  func() error

@@ -119,6 +119,7 @@ func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.P
 	if err := d.threadFromOutside(p, th, &home); err != nil {
 		return err
 	}
+	th.home = home
 	s, err := in.Enter(th.traced, p.mem, place, home)
 	if err != nil {
 		return err
@@ -143,6 +144,23 @@ func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.P
 		return lerr
 	}
 	return err
+}
+
+// inquire puts questions to a process that has been described.
+func (d *dump) inquire(p *process, ask func(*inquiry)) error {
+	place, err := p.place()
+	if err != nil {
+		return err
+	}
+	th := p.threads[0]
+	s, err := d.injector.Enter(th.traced, p.mem, place, th.home)
+	if err != nil {
+		return &Error{"ask", p.nspid, err}
+	}
+	q := newInquiry(s)
+	ask(q)
+	err = q.run()
+	return errors.Join(err, s.Leave())
 }
 
 // registers reads the registers with which the thread shall go on: those of the

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/specs"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -33,6 +34,9 @@ type dump struct {
 	spaces map[specs.ID]*specs.Memory
 	data   *dataWriter
 	inet   inetSockets
+	// sockets are the unix sockets of the machine, injector asks stopped threads.
+	sockets  unixSockets
+	injector *inject.Injector
 
 	mu     sync.Mutex
 	lastID specs.ID

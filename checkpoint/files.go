@@ -26,6 +26,9 @@ type openFile struct {
 	own *os.File
 	// role is 0, 1 or 2 for what the runtime gave, -1 for others.
 	role int
+	// flight tells that no task has a descriptor of it: it was found in the
+	// queue of a socket, and proc is ourselves.
+	flight bool
 	// record is what was saved.
 	record specs.File
 }
@@ -67,7 +70,12 @@ func (fs *files) close() {
 }
 
 // name is how messages call the file.
-func (f *openFile) name() string { return fmt.Sprintf("fd %d (%s)", f.fd, f.link) }
+func (f *openFile) name() string {
+	if f.flight {
+		return fmt.Sprintf("descriptor in flight (%s)", f.link)
+	}
+	return fmt.Sprintf("fd %d (%s)", f.fd, f.link)
+}
 
 // unsupported makes an error about the file.
 func (f *openFile) unsupported(reason, remedy string) error {

@@ -36,6 +36,7 @@ func fileKinds() []fileKind {
 		timerfdKind(),
 		epollKind(),
 		inetSocketKind(),
+		unixSocketKind(),
 	}
 }
 

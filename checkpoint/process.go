@@ -50,6 +50,8 @@ type thread struct {
 	left   *specs.Sleep
 	rseq   ptrace.RSeq
 	record *specs.Thread
+	// home are the registers with which the thread shall go on.
+	home ptrace.Registers
 }
 
 // last gives the innermost of the numbers of nested pid namespaces.

@@ -89,7 +89,3 @@ func (d *dump) bothEnds(f *openFile) bool {
 	}
 	return reads && writes
 }
-
-// peerOutside tells whether a socket at a place of stdio is connected to one
-// that no task of the tree has.
-func (d *dump) peerOutside(f *openFile) bool { return f.proc.parent == nil && f.fd < 3 }

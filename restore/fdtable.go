@@ -161,6 +161,9 @@ func (r *restorer) makeInTasks() error {
 			continue
 		}
 		holders := r.files.holders[id]
+		if len(holders) == 0 {
+			return &Error{"open file", describe(id, rec), fmt.Errorf("%w: it can only be made inside a task, and no task has it", ErrUnfit)}
+		}
 		first := holders[0]
 		if err := k.make(r, first.t, first.fd, rec); err != nil {
 			return &Error{"open file", describe(id, rec), err}

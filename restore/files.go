@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/afunix"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +23,8 @@ type files struct {
 	ghosts map[specs.ID]*os.File
 	// holders tell for each description the tasks' tables that lead to it.
 	holders map[specs.ID][]holder
+	// flying are descriptions that are in flight in the queue of a socket.
+	flying map[specs.ID]bool
 	// stdio are the placeholder's own descriptors 0, 1 and 2.
 	stdio [3]*os.File
 	// timers are to be started last.
@@ -54,6 +57,7 @@ func (fs *files) close() {
 func (r *restorer) openFiles() error {
 	r.files.open, r.files.mapped, r.files.ghosts = map[specs.ID]*os.File{}, map[specs.ID]*os.File{}, map[specs.ID]*os.File{}
 	r.files.readOnly, r.files.holders = map[specs.ID]*os.File{}, map[specs.ID][]holder{}
+	r.files.flying = map[specs.ID]bool{}
 	if err := r.takeStdio(); err != nil {
 		return err
 	}
@@ -64,6 +68,13 @@ func (r *restorer) openFiles() error {
 		}
 		for _, e := range table {
 			r.files.holders[e.File] = append(r.files.holders[e.File], holder{t, e.Number})
+		}
+	}
+	for _, s := range image.Each[*specs.UnixSocket](r.img) {
+		for i := range s.Queue {
+			for _, id := range s.Queue[i].Files {
+				r.files.flying[id] = true
+			}
 		}
 	}
 	for id, rec := range r.descriptions() {
@@ -98,10 +109,10 @@ func (r *restorer) descriptions() func(func(specs.ID, specs.File) bool) {
 	}
 }
 
-// isDescription tells records of descriptors from those of files that are only
+// isDescription tells records of descriptors, and of descriptors in flight, from those of files that are only
 // mapped or executed.
 func (r *restorer) isDescription(id specs.ID, rec specs.File) bool {
-	if len(r.files.holders[id]) > 0 {
+	if len(r.files.holders[id]) > 0 || r.files.flying[id] {
 		return true
 	}
 	k := kindOf(rec)
@@ -129,7 +140,7 @@ func (r *restorer) openFile(id specs.ID, rec specs.File) (*os.File, error) {
 	if err != nil {
 		return nil, &Error{"open file", describe(id, rec), err}
 	}
-	if len(r.files.holders[id]) > 0 || (k.detached != nil && k.detached(rec)) {
+	if f != nil && r.isDescription(id, rec) {
 		r.files.open[id] = f
 	}
 	return f, nil
@@ -142,6 +153,8 @@ func describe(id specs.ID, rec specs.File) string {
 		return p.name()
 	}
 	switch rec := rec.(type) {
+	case *specs.UnixSocket:
+		return fmt.Sprintf("unix socket %d %q", id, afunix.String(rec.Name))
 	case *specs.Regular:
 		return rec.Path
 	case *specs.Directory:

@@ -44,6 +44,7 @@ func fileKinds() []fileKind {
 		timerfdKind(),
 		epollKind(),
 		inetSocketKind(),
+		unixSocketKind(),
 	}
 }
 

@@ -33,7 +33,9 @@ type restorer struct {
 	place places
 	files files
 	inet  inetSockets
-	stats map[string]int64
+	// sockets are the unix sockets while they are made.
+	sockets *unixSockets
+	stats   map[string]int64
 	// noMove is set when the kernel cannot move pages between areas.
 	noMove bool
 	// released is set when the tasks have been let go.
@@ -119,6 +121,7 @@ func (r *restorer) close() error {
 			errs = append(errs, t.arena.Close())
 		}
 	}
+	r.sockets.close()
 	r.files.close()
 	r.ipc.close()
 	r.inet.close()
