@@ -32,9 +32,13 @@ func (d *dump) owner(f *openFile, base *specs.Description) error {
 	if who.pid == 0 {
 		return nil
 	}
-	inner, err := d.innerPID(int(who.pid))
-	if err != nil {
-		return f.unsupported("its signals go to a process outside the container", "")
+	inner, ok := d.innerOwner(who)
+	if !ok && f.role >= 0 {
+		// The other side's business: the fresh container's stdio has its own.
+		return nil
+	}
+	if !ok {
+		return f.unsupported("its signals go to a process outside the container", "set another owner (F_SETOWN) before the checkpoint")
 	}
 	base.OwnerType, base.Owner = who.kind+1, int32(inner)
 	var uids [2]uint32
@@ -43,6 +47,32 @@ func (d *dump) owner(f *openFile, base *specs.Description) error {
 		base.OwnerUID, base.OwnerEUID = uids[0], uids[1]
 	}
 	return nil
+}
+
+// ownerGroup is F_OWNER_PGRP.
+const ownerGroup = 2
+
+// innerOwner turns the owner of a description, of whatever kind, into the tree's
+// number; false if it is not in the tree.
+func (d *dump) innerOwner(who fownerEx) (int, bool) {
+	for _, p := range d.procs {
+		if who.kind == ownerGroup {
+			// The task that gave the group its number may be gone.
+			if p.stat.PGRP == int(who.pid) {
+				return last(p.status.NSpgid, p.stat.PGRP), true
+			}
+			continue
+		}
+		if p.pid == int(who.pid) {
+			return p.nspid, true
+		}
+		for _, th := range p.threads {
+			if th.tid == int(who.pid) {
+				return th.nstid, true
+			}
+		}
+	}
+	return 0, false
 }
 
 // innerPID turns a host's number of a task, thread or group into the tree's.

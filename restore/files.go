@@ -187,9 +187,10 @@ func (r *restorer) table(t *task) ([]specs.FD, error) {
 	return entries, nil
 }
 
-// setBase gives a new description its status flags, position and owner.
+// setBase gives a new description its status flags and position. O_ASYNC is for
+// restoreOwners.
 func setBase(f *os.File, base *specs.Description, seekable bool) error {
-	const settable = unix.O_APPEND | unix.O_ASYNC | unix.O_DIRECT | unix.O_NOATIME | unix.O_NONBLOCK
+	const settable = unix.O_APPEND | unix.O_DIRECT | unix.O_NOATIME | unix.O_NONBLOCK
 	if base.Flags&unix.O_PATH == 0 {
 		now, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
 		if err != nil {

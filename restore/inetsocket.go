@@ -200,7 +200,7 @@ func (s *inetSocket) complete() error {
 	if err != nil {
 		return err
 	}
-	const settable = unix.O_APPEND | unix.O_ASYNC | unix.O_DIRECT | unix.O_NOATIME | unix.O_NONBLOCK
+	const settable = unix.O_APPEND | unix.O_DIRECT | unix.O_NOATIME | unix.O_NONBLOCK
 	_, err = unix.FcntlInt(uintptr(s.fd), unix.F_SETFL, flags&^settable|int(s.rec.Flags)&settable)
 	return err
 }

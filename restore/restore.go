@@ -87,6 +87,7 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"fs", r.restoreFS},
 		{"tasks", r.restoreTasks},
 		{"complete", r.finishContainer},
+		{"owners", r.restoreOwners},
 		{"zombies", r.endTasks},
 		{"timers", r.armTimerfds},
 		{"release", r.release},
