@@ -31,6 +31,8 @@ type frozen struct {
 	sleeps map[int]*sleeping.Sleep
 	// candidates are the processes that were there before the freeze.
 	candidates []int
+	// paused is true as long as the tasks cannot stop, being in the freezer.
+	paused bool
 }
 
 // look sees how long threads have slept, which can be seen only until they are
@@ -58,7 +60,9 @@ func (f *frozen) look(t *Target) error {
 // freeze stops every thread of the target. What it has seized is in f even if it
 // fails, for release.
 func (f *frozen) freeze(ctx context.Context, t *Target) error {
-	if t.Paused && t.Freezer != "" {
+	defer urgent()()
+	f.paused = t.Paused && t.Freezer != ""
+	if f.paused {
 		// Threads of a frozen cgroup cannot stop: they are seized and asked
 		// while it is frozen, and thawed into their stops.
 		if _, err := f.seizeAll(); err != nil {
@@ -67,6 +71,7 @@ func (f *frozen) freeze(ctx context.Context, t *Target) error {
 		if err := thaw(t.Freezer); err != nil {
 			return err
 		}
+		f.paused = false
 		if err := f.awaitAll(); err != nil {
 			return err
 		}
@@ -191,8 +196,31 @@ func (f *frozen) seize(p *process, tid int) (*thread, error) {
 	if err := th.traced.Interrupt(); err != nil && !gone(err) {
 		return nil, err
 	}
+	if th.sleep != nil && inject.Breaks(th.sleep.Syscall) && !f.paused {
+		// Its call is about to return EINTR: mend that before anything else.
+		return th, f.await(th)
+	}
 	return th, nil
 }
+
+// urgent lets the tracer's thread run before others for the time of the freeze:
+// the shorter the time between a stop and what is mended after it, the smaller the
+// window in which our death would show. Without the right to it things are
+// as they are. It returns what takes it back.
+func urgent() func() {
+	before, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		return func() {}
+	}
+	const resetOnFork = 1
+	if unix.SchedSetAttr(0, &unix.SchedAttr{Size: before.Size, Policy: schedFIFO, Priority: 1, Flags: resetOnFork}, 0) != nil {
+		return func() {}
+	}
+	return func() { _ = unix.SchedSetAttr(0, before, 0) }
+}
+
+// schedFIFO is SCHED_FIFO (sched(7)).
+const schedFIFO = 1
 
 // refused explains a thread that may not be seized: it is ending, or somebody
 // else traces it.

@@ -51,6 +51,9 @@ func newStub(_, _ uint64, _ *ptrace.Registers, _ uint64) stub { return stub{} }
 // Interrupted tells whether the thread was stopped inside a system call.
 func Interrupted(*ptrace.Registers) bool { return false }
 
+// Breaks tells whether a system call returns EINTR when it is stopped.
+func Breaks(int) bool { return false }
+
 // Reissue leaves restarts to the kernel.
 func Reissue(*ptrace.Registers) bool { return false }
 

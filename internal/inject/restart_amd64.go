@@ -32,6 +32,9 @@ var polls = map[uint64]bool{
 // Interrupted tells whether the thread was stopped inside a system call.
 func Interrupted(r *ptrace.Registers) bool { return int64(r.Orig_rax) >= 0 }
 
+// Breaks tells whether a system call returns EINTR when it is stopped.
+func Breaks(nr int) bool { return polls[uint64(nr)] }
+
 // code gives a restart code the form that it has in the register.
 func code(n int64) uint64 { return uint64(-n) }
 

@@ -126,7 +126,8 @@ func (t *Thread) Wait(timeout time.Duration) (Stop, error) {
 		if time.Now().After(deadline) {
 			return stop, t.error("wait for", ErrTimeout)
 		}
-		pause := unix.Timespec{Nsec: int64(min(n-spins+1, 40)) * 25_000}
+		// Short naps for the first 2 ms, then longer ones.
+		pause := unix.Timespec{Nsec: int64(min(max(n-spins-100, 1), 50)) * 20_000}
 		_ = unix.Nanosleep(&pause, nil)
 	}
 }
