@@ -143,5 +143,5 @@ func (d *dump) checkContainer() []error {
 	if d.target.Host {
 		return nil
 	}
-	return d.checkMqueues()
+	return append(d.checkMqueues(), d.checkMounts()...)
 }

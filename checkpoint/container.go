@@ -21,5 +21,5 @@ func (d *dump) saveContainer(ctx context.Context) error {
 
 // containerSavers is the table of what is saved of a container.
 func containerSavers() []func(*dump) error {
-	return []func(*dump) error{saveUTS, saveSysVShm, saveSysVSem, saveSysVMsg}
+	return []func(*dump) error{saveUTS, saveTmpfs, saveSysVShm, saveSysVSem, saveSysVMsg}
 }

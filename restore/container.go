@@ -3,13 +3,13 @@ package restore
 // containerRestorers is the table of what is restored of a container before its
 // files and tasks are.
 func containerRestorers() []func(*restorer) error {
-	return []func(*restorer) error{restoreUTS, restoreSysVShm, restoreSysVSem, restoreSysVMsg}
+	return []func(*restorer) error{restoreUTS, restoreTmpfs, restoreSysVShm, restoreSysVSem, restoreSysVMsg}
 }
 
 // containerFinishers is the table of what is completed when all tasks are made
 // and none runs yet.
 func containerFinishers() []func(*restorer) error {
-	return []func(*restorer) error{finishSysVShm, finishSysVSem, finishMemfds}
+	return []func(*restorer) error{finishSysVShm, finishSysVSem, finishMemfds, finishTmpfs}
 }
 
 // restoreContainer makes what belongs to the container and to no task.

@@ -1,0 +1,156 @@
+package checkpoint
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"github.com/rethaw/rethaw/internal/pax"
+	"github.com/rethaw/rethaw/specs"
+)
+
+// tmpfsArchive is the file of the image with the contents of all tmpfs mounts.
+const tmpfsArchive = "tmpfs.tar"
+
+// saveTmpfs saves the contents of the container's tmpfs mounts into one archive.
+func saveTmpfs(d *dump) error {
+	list, err := d.ownTmpfs()
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	file, err := d.out.Member(tmpfsArchive)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	buffered := bufio.NewWriterSize(file, 64<<10)
+	w := pax.NewWriter(buffered)
+	for _, m := range list {
+		if err := d.saveMount(w, m); err != nil {
+			return fmt.Errorf("save tmpfs %s: %w", m.Mountpoint, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	if err := buffered.Flush(); err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+func (d *dump) saveMount(w *pax.Writer, m *mountinfo.Info) error {
+	r := &specs.Tmpfs{
+		Point: m.Mountpoint, Archive: tmpfsArchive, Options: m.Options + "," + m.VFSOptions, Source: m.Source, Offset: w.Written(),
+	}
+	before := w.Entries()
+	dir, err := d.openMount(m)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	walk := &tmpfsWalk{w: w, mount: uint64(m.ID), links: map[uint64]hardLink{}, buf: make([]byte, 256<<10)}
+	if err := walk.top(dir, strings.TrimPrefix(m.Mountpoint, "/")); err != nil {
+		return err
+	}
+	r.Bytes, r.Entries = w.Written()-r.Offset, w.Entries()-before
+	return d.out.Put(0, r)
+}
+
+// ownTmpfs finds the tmpfs mounts that belong to the container: each filesystem
+// once, and none that the host has mounted too.
+func (d *dump) ownTmpfs() ([]*mountinfo.Info, error) {
+	host, err := hostDevices()
+	if err != nil {
+		return nil, err
+	}
+	chosen := map[string]*mountinfo.Info{}
+	for _, m := range d.mounts.byID {
+		if m.FSType != "tmpfs" || m.Mountpoint == "/" || runtimeOwn(m.Mountpoint) || hostOwns(host, m) || d.hidden(m) {
+			continue
+		}
+		device := fmt.Sprintf("%d:%d", m.Major, m.Minor)
+		if first := chosen[device]; first == nil || widerMount(m, first) < 0 {
+			chosen[device] = m
+		}
+	}
+	list := make([]*mountinfo.Info, 0, len(chosen))
+	for _, m := range chosen {
+		list = append(list, m)
+	}
+	slices.SortFunc(list, func(a, b *mountinfo.Info) int { return strings.Compare(a.Mountpoint, b.Mountpoint) })
+	return list, nil
+}
+
+// widerMount puts the mount that shows more of a filesystem first, and of equals
+// the older one.
+func widerMount(a, b *mountinfo.Info) int {
+	return cmp.Or(len(a.Root)-len(b.Root), a.ID-b.ID)
+}
+
+// runtimeOwn tells the mounts with which runtimes cover parts of /proc and /sys.
+func runtimeOwn(point string) bool {
+	return strings.HasPrefix(point, "/proc/") || strings.HasPrefix(point, "/sys/")
+}
+
+// hostDevices are the mount points of the host by the filesystems' devices.
+func hostDevices() (map[[2]int][]string, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	infos, err := mountinfo.GetMountsFromReader(f, nil)
+	if err != nil {
+		return nil, err
+	}
+	points := map[[2]int][]string{}
+	for _, i := range infos {
+		key := [2]int{i.Major, i.Minor}
+		points[key] = append(points[key], i.Mountpoint)
+	}
+	return points, nil
+}
+
+// hostOwns tells whether a mount shows a filesystem of the host. What engines
+// mount on the host for the /dev/shm of one container is the container's.
+func hostOwns(host map[[2]int][]string, m *mountinfo.Info) bool {
+	for _, point := range host[[2]int{m.Major, m.Minor}] {
+		engine := strings.HasSuffix(point, "/userdata/shm") || strings.HasSuffix(point, "/mounts/shm")
+		if m.Mountpoint != "/dev/shm" || !engine {
+			return true
+		}
+	}
+	return false
+}
+
+// hidden tells whether nobody can reach the mount by its path.
+func (d *dump) hidden(m *mountinfo.Info) bool {
+	dir, err := d.openMount(m)
+	if err != nil {
+		d.log.WithField("mount", m.Mountpoint).Warn("the tmpfs is hidden under another mount: its contents are not saved")
+		return true
+	}
+	dir.Close()
+	return false
+}
+
+// checkMounts refuses filesystems in memory that are not saved.
+func (d *dump) checkMounts() []error {
+	host, err := hostDevices()
+	if err != nil {
+		return []error{err}
+	}
+	init := &process{pid: d.target.Init, nspid: 1}
+	var problems []error
+	for _, m := range d.mounts.byID {
+		if m.FSType == "ramfs" && !hostOwns(host, m) {
+			problems = append(problems, init.unsupported("mount "+m.Mountpoint, "is a ramfs", "use a tmpfs"))
+		}
+	}
+	return problems
+}
