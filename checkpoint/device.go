@@ -8,9 +8,9 @@ import (
 )
 
 // stateless are the character devices whose open file has no state
-// (Documentation/admin-guide/devices.txt): mem(4) and tty(4).
+// (Documentation/admin-guide/devices.txt): mem(4).
 var stateless = map[[2]uint32]string{
-	{1, 3}: "null", {1, 5}: "zero", {1, 7}: "full", {1, 8}: "random", {1, 9}: "urandom", {5, 0}: "tty",
+	{1, 3}: "null", {1, 5}: "zero", {1, 7}: "full", {1, 8}: "random", {1, 9}: "urandom",
 }
 
 func deviceKind() fileKind {

@@ -28,6 +28,8 @@ type dump struct {
 	root   *os.File
 	mounts mounts
 	files  files
+	// ptys are the terminals by their number.
+	ptys   map[int32]*pty
 	shared sharedObjects
 	sysv   sysv
 	// spaces are the records of address spaces.

@@ -29,6 +29,8 @@ type openFile struct {
 	// flight tells that no task has a descriptor of it: it was found in the
 	// queue of a socket, and proc is ourselves.
 	flight bool
+	// again marks one that was opened anew from another of its role.
+	again bool
 	// record is what was saved.
 	record specs.File
 }
@@ -172,6 +174,9 @@ func (d *dump) saveFiles() error {
 		}
 	}
 	if err := d.completeFiles(); err != nil {
+		return err
+	}
+	if err := d.saveTerminals(); err != nil {
 		return err
 	}
 	return d.putFiles()

@@ -22,6 +22,7 @@ func fileKinds() []fileKind {
 	return []fileKind{
 		stdioKind(),
 		pathKind(),
+		terminalKind(),
 		directoryKind(),
 		deviceKind(),
 		procFileKind(),

@@ -61,6 +61,9 @@ func (r *restorer) openFiles() error {
 	if err := r.takeStdio(); err != nil {
 		return err
 	}
+	if err := r.within(r.makeTerminals); err != nil {
+		return err
+	}
 	for _, t := range r.tasks {
 		table, err := r.table(t)
 		if err != nil {

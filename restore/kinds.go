@@ -35,6 +35,7 @@ func fileKinds() []fileKind {
 		memfdKind(),
 		directoryKind(),
 		pathKind(),
+		terminalKind(),
 		deviceKind(),
 		procFileKind(),
 		pipeKind(),

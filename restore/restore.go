@@ -80,6 +80,7 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"files", r.openFiles},
 		{"tree", func() error { return r.grow(r.root) }},
 		{"groups", r.joinGroups},
+		{"terminals", r.joinTerminals},
 		{"threads", r.makeThreads},
 		{"sockets", r.makeSockets},
 		{"descriptors", r.installFiles},
@@ -90,6 +91,7 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"owners", r.restoreOwners},
 		{"zombies", r.endTasks},
 		{"timers", r.armTimerfds},
+		{"window", r.resized},
 		{"release", r.release},
 	}
 	for _, s := range steps {

@@ -27,12 +27,13 @@ type restorer struct {
 	// outerSID is the session of the placeholder at first.
 	outerSID int32
 	// space runs functions inside the container's namespaces, pids places pids.
-	space *ns.Thread
-	pids  *agent.Agent
-	ipc   ipcSpace
-	place places
-	files files
-	inet  inetSockets
+	space     *ns.Thread
+	pids      *agent.Agent
+	ipc       ipcSpace
+	place     places
+	files     files
+	inet      inetSockets
+	terminals terminals
 	// sockets are the unix sockets while they are made.
 	sockets *unixSockets
 	stats   map[string]int64
@@ -123,6 +124,7 @@ func (r *restorer) close() error {
 	}
 	r.sockets.close()
 	r.files.close()
+	r.terminals.close()
 	r.ipc.close()
 	r.inet.close()
 	if r.space != nil {

@@ -120,6 +120,9 @@ func (r *restorer) grow(t *task) error {
 		}
 		t.sid = t.rec.PID
 	}
+	if err := r.acquire(t); err != nil {
+		return taskError("start session", t, err)
+	}
 	for _, c := range t.children {
 		if c.pid == 0 {
 			if err := r.fork(t, c); err != nil {

@@ -112,8 +112,16 @@ type Stdio struct {
 	Description `cbor:"1,keyasint,omitempty"`
 	// Role is 0, 1 or 2 (stdin, stdout, stderr).
 	Role int32 `cbor:"2,keyasint,omitempty"`
-	// Was tells what it was, for people: "pipe", "/var/log/x.log"...
+	// Was tells what it was, for people: "pipe:[5]", "/var/log/x.log"...
 	Was string `cbor:"3,keyasint,omitempty"`
+	// Again is true for another description of the same file, one that was opened
+	// by way of /dev/stdout or the like.
+	Again bool `cbor:"4,keyasint,omitempty"`
+	// Mode, Dev and Ino are those of stat(2). If the fresh one is the same regular
+	// file its position goes on.
+	Mode uint32 `cbor:"5,keyasint,omitempty"`
+	Dev  uint64 `cbor:"6,keyasint,omitempty"`
+	Ino  uint64 `cbor:"7,keyasint,omitempty"`
 }
 
 // RecordType implements Record.

@@ -1,29 +1,55 @@
 package specs
 
 // Terminal is one open description of a pseudo-terminal (pty(7)), a master or a
-// slave.
+// slave; or, as the controlling terminal of a session that has none of it open,
+// a record that no descriptor leads to.
 type Terminal struct {
 	Description `cbor:"1,keyasint,omitempty"`
 	// Index is N of /dev/pts/N in the container's devpts.
-	Index  int32  `cbor:"2,keyasint,omitempty"`
-	Master bool   `cbor:"3,keyasint,omitempty"`
-	Path   string `cbor:"4,keyasint,omitempty"`
+	Index  int32 `cbor:"2,keyasint,omitempty"`
+	Master bool  `cbor:"3,keyasint,omitempty"`
+	// Path is what the descriptor leads to: "/dev/pts/1", "/dev/ptmx",
+	// "/dev/console", "/dev/tty".
+	Path string `cbor:"4,keyasint,omitempty"`
 	// Console is true for the container's console, whose master is outside: it
 	// takes the fresh container's own.
 	Console bool `cbor:"5,keyasint,omitempty"`
-	// Termios is struct termios2, Size struct winsize.
-	Termios []byte `cbor:"6,keyasint,omitempty"`
-	Size    []byte `cbor:"7,keyasint,omitempty"`
+	// Current is true for a description of /dev/tty: which terminal it is was
+	// decided by the session of the task that opened it.
+	Current bool `cbor:"6,keyasint,omitempty"`
+	// HungUp is true for a slave that can only say that its terminal has hung up;
+	// Gone if the pair does not exist any more.
+	HungUp bool `cbor:"7,keyasint,omitempty"`
+	Gone   bool `cbor:"8,keyasint,omitempty"`
+	// Pair is what both ends have in common. One record of each pair has it.
+	Pair *TerminalPair `cbor:"9,keyasint,omitempty"`
+}
+
+// TerminalPair is the state of a pseudo-terminal, which its two ends share.
+type TerminalPair struct {
+	// Termios is struct termios2 (TCGETS2), Fixed that of TIOCGLCKTRMIOS without
+	// its speeds, Size struct winsize (ioctl_tty(2)).
+	Termios []byte `cbor:"1,keyasint,omitempty"`
+	Fixed   []byte `cbor:"2,keyasint,omitempty"`
+	Size    []byte `cbor:"3,keyasint,omitempty"`
 	// Locked is that of TIOCGPTLCK, Packet of TIOCGPKT, Exclusive of TIOCGEXCL.
-	Locked    bool `cbor:"8,keyasint,omitempty"`
-	Packet    bool `cbor:"9,keyasint,omitempty"`
-	Exclusive bool `cbor:"10,keyasint,omitempty"`
-	// Input is what waits to be read.
-	Input []byte `cbor:"11,keyasint,omitempty"`
+	Locked    bool `cbor:"4,keyasint,omitempty"`
+	Packet    bool `cbor:"5,keyasint,omitempty"`
+	Exclusive bool `cbor:"6,keyasint,omitempty"`
+	// Opened tells that the slave was open at some time: a master whose slave is
+	// closed hangs up, one whose slave never was opened does not.
+	Opened bool `cbor:"7,keyasint,omitempty"`
 	// Mode, UID and GID are those of the slave's file.
-	Mode uint32 `cbor:"12,keyasint,omitempty"`
-	UID  uint32 `cbor:"13,keyasint,omitempty"`
-	GID  uint32 `cbor:"14,keyasint,omitempty"`
+	Mode uint32 `cbor:"8,keyasint,omitempty"`
+	UID  uint32 `cbor:"9,keyasint,omitempty"`
+	GID  uint32 `cbor:"10,keyasint,omitempty"`
+	// Lines are complete lines that wait in a slave's canonical mode, one for
+	// each read(2); one that does not end as a line does was ended by the
+	// end-of-file character. Rest is what was typed after them, or in raw mode
+	// all that waits. Output waits for the reader of the master.
+	Lines  [][]byte `cbor:"11,keyasint,omitempty"`
+	Rest   []byte   `cbor:"12,keyasint,omitempty"`
+	Output []byte   `cbor:"13,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
