@@ -26,6 +26,8 @@ func listenConsole(path string, out *stdio) (*console, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The next one listens at the same path, maybe before this one is closed.
+	listener.SetUnlinkOnClose(false)
 	c := &console{path: path, listener: listener}
 	go func() {
 		master, err := c.receive()
