@@ -24,6 +24,7 @@ func TestPrograms(t *testing.T) {
 			s := subject{
 				Container: p.Container,
 				verify:    func(t *testing.T, when string) { t.Helper(); p.Check(when) },
+				rewind:    p.Rewind,
 				restless:  name == "timerfd", // periodic timers tick
 				options:   snapshot.Options{Position: true},
 			}

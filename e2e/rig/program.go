@@ -112,6 +112,20 @@ func (p *Program) Ask() (string, error) {
 	return answer, nil
 }
 
+// Rewind forgets the last question, which a program that is restored from an older
+// image has not heard yet.
+func (p *Program) Rewind() {
+	p.t.Helper()
+	for _, pattern := range []string{"check.%d", "result.%d", "part.%d.*"} {
+		names, err := filepath.Glob(filepath.Join(p.StateDir, fmt.Sprintf(pattern, p.checks)))
+		must(p.t, err, "find answers")
+		for _, name := range names {
+			must(p.t, os.Remove(name), "forget an answer")
+		}
+	}
+	p.checks--
+}
+
 // Check is Ask that fails the test where anything is wrong with the state.
 func (p *Program) Check(when string) {
 	p.t.Helper()
