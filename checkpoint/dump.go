@@ -6,6 +6,7 @@ import (
 
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/internal/kmem"
 	"github.com/rethaw/rethaw/specs"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -39,6 +40,8 @@ type dump struct {
 	// sockets are the unix sockets of the machine, injector asks stopped threads.
 	sockets  unixSockets
 	injector *inject.Injector
+	// kernel reads the kernel's memory, nil until it is needed.
+	kernel *kmem.Reader
 
 	mu     sync.Mutex
 	lastID specs.ID
@@ -75,6 +78,9 @@ func (d *dump) close() {
 		p.close()
 	}
 	d.files.close()
+	if d.kernel != nil {
+		d.kernel.Close()
+	}
 	d.sysv.close()
 	d.data.close()
 	d.inet.close()

@@ -147,7 +147,13 @@ func peerGroups(fd int) ([]uint32, error) {
 // refusePending refuses connections that wait to be accepted from outside.
 func (d *dump) refusePending(f *openFile, info *socketInfo) error {
 	for _, client := range info.Pending {
-		if client == 0 || d.socketByInode(client) != nil {
+		file := d.socketByInode(client)
+		if sent, err := d.sentBefore(file); err == nil && sent && (client == 0 || file != nil) {
+			if _, err := d.kernelMemory(); err != nil {
+				return d.blindToPending(f, err)
+			}
+		}
+		if client == 0 || file != nil {
 			continue
 		}
 		if holder := d.sockets.holder(client); holder != 0 && !slices.Contains(d.livePids(), holder) {
