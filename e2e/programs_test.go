@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -38,6 +40,9 @@ func TestPrograms(t *testing.T) {
 func startProgram(t *testing.T, name string, config rig.Config) *rig.Program {
 	t.Helper()
 	p := theRig(t).NewProgram(t, name, config)
+	if name == "hugetlb" {
+		reserveHugePages(t, 16)
+	}
 	p.Run()
 	if why, skipped := p.Skipped(); skipped {
 		t.Skip(why)
@@ -46,8 +51,29 @@ func startProgram(t *testing.T, name string, config rig.Config) *rig.Program {
 	return p
 }
 
+// reserveHugePages has the kernel set huge pages aside while the test runs. It may
+// find fewer; the program says so.
+func reserveHugePages(t *testing.T, n int) {
+	t.Helper()
+	const sysctl = "/proc/sys/vm/nr_hugepages"
+	text, err := os.ReadFile(sysctl)
+	if err != nil {
+		t.Skip(err)
+	}
+	if now, err := strconv.Atoi(strings.TrimSpace(string(text))); err != nil || now >= n {
+		return
+	}
+	if err := os.WriteFile(sysctl, []byte(strconv.Itoa(n)), 0); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = os.WriteFile(sysctl, text, 0) })
+}
+
 // needs are what programs want of their container beyond the usual.
 var needs = map[string]rig.Config{
+	"uts":     {Caps: []string{"CAP_SYS_ADMIN"}, Unconfined: true}, // sethostname
+	"tmpfs":   {Caps: []string{"CAP_SYS_ADMIN"}, Unconfined: true}, // mount
+	"hugetlb": {Caps: []string{"CAP_IPC_LOCK"}},                    // SHM_HUGETLB
 	"strict":  {Unconfined: true}, // strict mode, which no filter may precede
 	"sharing": {Unconfined: true}, // unshare
 }

@@ -118,7 +118,7 @@ func (b *builder) dropStale() error {
 		return 1
 	})
 	for i, a := range b.t.mm.Areas {
-		if !b.inherited[i] {
+		if !b.inherited[i] || a.HugePage != 0 {
 			continue
 		}
 		at := a.Start

@@ -75,8 +75,7 @@ type Area struct {
 // parent: it lies within p and maps the same. Only pages of such an area
 // can be inherited.
 func (a *Area) HeirOf(p *Area) bool {
-	// (A part of a huge page cannot be given back.)
-	if a.HugePage != 0 || a.Start < p.Start || a.End > p.End || a.Shared || p.Shared || a.Kind != p.Kind || a.File != p.File {
+	if a.HugePage != p.HugePage || a.Start < p.Start || a.End > p.End || a.Shared || p.Shared || a.Kind != p.Kind || a.File != p.File {
 		return false
 	}
 	for _, f := range p.Flags {

@@ -1,19 +1,23 @@
 /*
  * State: what lies in the container's tmpfs mounts /tmp, /run and /dev/shm: files with data, holes, modes (setuid,
  * sticky), owners, times to the nanosecond, user.* extended attributes, hard links within a mount, symbolic links,
- * FIFOs, sockets, devices, empty and deep directories, names with any byte; a file that is open and mapped.
+ * FIFOs, sockets, devices, empty and deep directories, names with any byte; a file that is open and mapped; a tmpfs that
+ * was mounted after the start, and one on top of that (mounting needs CAP_SYS_ADMIN).
  * Wrong could go: each of these; the sizes of sparse files; the times of directories (which the filling changes).
  */
 #include "harness.h"
 #include <dirent.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/xattr.h>
 
-static const char *const roots[] = {"/tmp", "/run", "/dev/shm"};
-enum { NROOT = 3, MAX = 400 };
-static char base[NROOT][64];
+static const char *const roots[] = {"/tmp", "/run", "/dev/shm", "/later", "/later/top"};
+enum { MAX = 700 };
+static int NROOT = 5;
+static char base[5][64];
 static struct entry { char path[400]; struct stat st; uint64_t sum; char attrs[256]; } was[MAX], now[MAX];
 static int nwas;
 
@@ -126,6 +130,11 @@ static void build(int r)
 int main(void)
 {
 	h_init();
+	mkdir("/later", 0755);
+	if (mount("source", "/later", "tmpfs", MS_NOSUID, "size=40m,nr_inodes=1000,mode=0711"))
+		NROOT = 3;
+	else if (mkdir("/later/top", 0755) || mount("tmpfs", "/later/top", "tmpfs", MS_NOEXEC | MS_NOATIME, "size=30m"))
+		DIE("mount /later/top");
 	for (int r = 0; r < NROOT; r++) {
 		snprintf(base[r], sizeof base[r], "%s/tmpfs.%d", roots[r], getpid());
 		if (mkdir(base[r], 0751))
@@ -159,6 +168,11 @@ int main(void)
 				CHECK((was[k].st.st_ino == a->st_ino && was[k].st.st_dev == a->st_dev) == (now[k].st.st_ino == b->st_ino && now[k].st.st_dev == b->st_dev), "%s and %s: hard links", p, was[k].path);
 		}
 		struct stat st, st2;
+		struct statvfs v;
+		if (NROOT > 3) {
+			CHECK(!statvfs("/later", &v) && v.f_flag & ST_NOSUID && !(v.f_flag & ST_NOEXEC) && v.f_blocks * v.f_frsize == 40 << 20 && v.f_files == 1000, "the tmpfs mounted later: flags %lx, %lu blocks", v.f_flag, (unsigned long)v.f_blocks);
+			CHECK(!statvfs("/later/top", &v) && v.f_flag & ST_NOEXEC && v.f_flag & ST_NOATIME, "the tmpfs on top: flags %lx", v.f_flag);
+		}
 		char c = 0;
 		CHECK(!fstat(fd, &st) && !stat(at(2, "file"), &st2) && st.st_ino == st2.st_ino && st.st_dev == st2.st_dev && st.st_nlink == 3, "the open file is not that of the name");
 		CHECK(verify(map, 100000, 200 + 100000) < 0 && pread(fd, &c, 1, 5) == 1 && c == map[5], "the mapped file");
