@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -135,21 +136,21 @@ func (r *restorer) install(t *task) error {
 // roomFor raises the soft limit of open files if a number does not fit, and
 // returns what puts it back.
 func (r *restorer) roomFor(t *task, n int) (func() error, error) {
-	var now unix.Rlimit
-	if err := unix.Prlimit(t.pid, unix.RLIMIT_NOFILE, nil, &now); err != nil {
+	limits, err := procfs.ReadLimits(t.pid)
+	if err != nil {
 		return nil, err
 	}
-	if now.Cur > uint64(n) {
+	now := limits[unix.RLIMIT_NOFILE]
+	if now[0] > uint64(n) {
 		return func() error { return nil }, nil
 	}
-	want := unix.Rlimit{Cur: now.Max, Max: now.Max}
-	if now.Max <= uint64(n) {
-		return nil, fmt.Errorf("descriptor %d does not fit the limit of %d open files", n-2, now.Max)
+	if now[1] <= uint64(n) {
+		return nil, fmt.Errorf("descriptor %d does not fit the limit of %d open files", n-2, now[1])
 	}
-	if err := unix.Prlimit(t.pid, unix.RLIMIT_NOFILE, &want, nil); err != nil {
+	if err := r.setLimit(t, unix.RLIMIT_NOFILE, [2]uint64{now[1], now[1]}); err != nil {
 		return nil, err
 	}
-	return func() error { return unix.Prlimit(t.pid, unix.RLIMIT_NOFILE, &now, nil) }, nil
+	return func() error { return r.setLimit(t, unix.RLIMIT_NOFILE, now) }, nil
 }
 
 // makeInTasks makes the descriptions that only a task can make, in the first

@@ -15,13 +15,15 @@ func (r *restorer) restoreFS() error {
 		if err != nil {
 			return err
 		}
+		// The directory first: it may lie outside the root, and chroot(2) leaves
+		// it alone.
+		if err := r.path(t, unix.SYS_CHDIR, fs.Cwd); err != nil {
+			return taskError("change directory to "+fs.Cwd, t, err)
+		}
 		if fs.Root != "/" && fs.Root != "" {
 			if err := r.path(t, unix.SYS_CHROOT, fs.Root); err != nil {
 				return taskError("chroot to "+fs.Root, t, err)
 			}
-		}
-		if err := r.path(t, unix.SYS_CHDIR, relativeTo(fs.Root, fs.Cwd)); err != nil {
-			return taskError("change directory to "+fs.Cwd, t, err)
 		}
 		if _, err := r.call(t, unix.SYS_UMASK, uint64(fs.Umask)); err != nil {
 			return err
@@ -39,15 +41,4 @@ func (r *restorer) path(t *task, nr uint64, path string) error {
 	copy(data, path+"\x00")
 	_, err := r.call(t, nr, at)
 	return err
-}
-
-// relativeTo gives a path of the container as a task with another root sees it.
-func relativeTo(root, path string) string {
-	if root == "/" || root == "" {
-		return path
-	}
-	if len(path) > len(root) && path[:len(root)] == root && path[len(root)] == '/' {
-		return path[len(root):]
-	}
-	return "/"
 }

@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"github.com/rethaw/rethaw/internal/inject"
-	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
 
@@ -98,24 +97,3 @@ func (r *restorer) dumpable(t *task) error {
 	_, err := r.call(t, unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, uint64(t.rec.Dumpable))
 	return err
 }
-
-// limits sets the resource limits that differ, which only a privileged process
-// may raise.
-func (r *restorer) limits(t *task) error {
-	for which, l := range t.rec.Limits {
-		var now unix.Rlimit
-		if err := unix.Prlimit(t.pid, which, nil, &now); err != nil {
-			return err
-		}
-		want := unix.Rlimit{Cur: l[0], Max: l[1]}
-		if now == want {
-			continue
-		}
-		if err := unix.Prlimit(t.pid, which, &want, nil); err != nil {
-			return fmt.Errorf("limit %d to %d/%d: %w", which, want.Cur, want.Max, err)
-		}
-	}
-	return nil
-}
-
-var _ specs.Record

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/specs"
@@ -25,7 +26,8 @@ func (r *restorer) timers(t *task) error {
 		return err
 	}
 	next := int32(0)
-	for _, v := range t.rec.Timers {
+	// The kernel lists the newest first, and so does the image.
+	for _, v := range slices.Backward(t.rec.Timers) {
 		var err error
 		if next, err = r.timer(t, v, next); err != nil {
 			return fmt.Errorf("timer %d: %w", v.ID, err)

@@ -22,15 +22,17 @@ const noSyscall = ^uint64(0)
 
 // polls are the waits that return plain EINTR when they are stopped, though no
 // signal is there: the kernel would not restart them (fs/eventpoll.c,
-// kernel/signal.c, ipc/sem.c, fs/aio.c).
+// kernel/signal.c, ipc/sem.c, fs/aio.c). So do sockets with a timeout
+// (SO_RCVTIMEO, SO_SNDTIMEO; sock_intr_errno of include/net/sock.h).
 var polls = map[uint64]bool{
 	unix.SYS_EPOLL_WAIT: true, unix.SYS_EPOLL_PWAIT: true, unix.SYS_EPOLL_PWAIT2: true,
 	unix.SYS_RT_SIGTIMEDWAIT: true, unix.SYS_SEMOP: true, unix.SYS_SEMTIMEDOP: true,
 	unix.SYS_IO_GETEVENTS: true, unix.SYS_IO_PGETEVENTS: true,
+	unix.SYS_READ: true, unix.SYS_READV: true, unix.SYS_RECVFROM: true, unix.SYS_RECVMSG: true, unix.SYS_RECVMMSG: true,
+	unix.SYS_WRITE: true, unix.SYS_WRITEV: true, unix.SYS_SENDTO: true, unix.SYS_SENDMSG: true, unix.SYS_SENDMMSG: true,
+	unix.SYS_ACCEPT: true, unix.SYS_ACCEPT4: true, unix.SYS_CONNECT: true,
+	unix.SYS_SELECT: true, unix.SYS_PSELECT6: true, unix.SYS_PPOLL: true,
 }
-
-// Interrupted tells whether the thread was stopped inside a system call.
-func Interrupted(r *ptrace.Registers) bool { return int64(r.Orig_rax) >= 0 }
 
 // Breaks tells whether a system call returns EINTR when it is stopped.
 func Breaks(nr int) bool { return polls[uint64(nr)] }
