@@ -170,6 +170,9 @@ func (b *builder) mapAreas() error {
 		if a.Shared {
 			flags = unix.MAP_FIXED_NOREPLACE | unix.MAP_SHARED
 		}
+		if slices.Contains(a.Flags, "dp") {
+			flags = unix.MAP_FIXED_NOREPLACE | mapDroppable
+		}
 		if a.File != 0 {
 			fd = uint64(b.numbers[backing{a.File, a.ReadOnly}])
 		} else {
@@ -188,6 +191,10 @@ func (b *builder) mapAreas() error {
 	}
 	return b.attachAll()
 }
+
+// mapDroppable is the mapping type MAP_DROPPABLE (since Linux 6.11), which brings
+// "nr", "wf" and "dd" with it; the C library keeps the state of getrandom in such memory.
+const mapDroppable = 0x08
 
 // mapFlags are the flags of mmap(2) that leave a VmFlag.
 var mapFlags = map[string]uint64{

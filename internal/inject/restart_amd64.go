@@ -20,6 +20,9 @@ const syscallLen = 2
 // noSyscall in Orig_rax tells the kernel that there is nothing to restart.
 const noSyscall = ^uint64(0)
 
+// Interrupted tells whether the thread was stopped inside a system call.
+func Interrupted(r *ptrace.Registers) bool { return int64(r.Orig_rax) >= 0 }
+
 // polls are the waits that return plain EINTR when they are stopped, though no
 // signal is there: the kernel would not restart them (fs/eventpoll.c,
 // kernel/signal.c, ipc/sem.c, fs/aio.c). So do sockets with a timeout
