@@ -22,7 +22,6 @@ func Check(ctx context.Context, t Target, o Options) ([]error, error) {
 	if err := d.enterRoot(); err != nil {
 		return nil, err
 	}
-	d.initFiles()
 	var problems []error
 	for _, pid := range pids {
 		if err := ctx.Err(); err != nil {

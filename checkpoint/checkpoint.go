@@ -54,6 +54,7 @@ func newDump(t *Target, o *Options) *dump {
 		silent.SetOutput(io.Discard)
 		d.log = logrus.NewEntry(silent)
 	}
+	d.initFiles()
 	d.frozen.threads = map[int]*thread{}
 	d.spaces = map[specs.ID]*specs.Memory{}
 	d.frozen.sleeps = map[int]*sleeping.Sleep{}

@@ -82,20 +82,28 @@ func (w *pagesWriter) append(start uint64, b []byte, stats *pageCounts) ([]specs
 			continue
 		}
 		run := b[:n*pageSize]
-		off, err := w.pages.Allocate(int64(len(run)))
+		e, err := w.whole(start, run, stats)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := w.pages.File().WriteAt(run, off); err != nil {
-			return nil, err
-		}
-		stats.written += int64(n)
-		extents = append(extents, specs.Extent{
-			Start: start, Count: uint64(n), File: w.pages.Number(), Offset: uint64(off), Sum: image.Sum(run),
-		})
+		extents = append(extents, e)
 		b, start = b[len(run):], start+uint64(len(run))
 	}
 	return extents, nil
+}
+
+// whole writes b, whole pages, zeros and all.
+func (w *pagesWriter) whole(start uint64, b []byte, stats *pageCounts) (specs.Extent, error) {
+	off, err := w.pages.Allocate(int64(len(b)))
+	if err != nil {
+		return specs.Extent{}, err
+	}
+	if _, err := w.pages.File().WriteAt(b, off); err != nil {
+		return specs.Extent{}, err
+	}
+	n := uint64(len(b) / pageSize)
+	stats.written += int64(n)
+	return specs.Extent{Start: start, Count: n, File: w.pages.Number(), Offset: uint64(off), Sum: image.Sum(b)}, nil
 }
 
 // pageCounts counts pages by what became of them.

@@ -14,8 +14,14 @@ func directoryKind() fileKind {
 			return f.stat.Mode&unix.S_IFMT == unix.S_IFDIR && !onProc(f)
 		},
 		refuse: refuseNamed,
-		save: func(_ *dump, f *openFile, base specs.Description) (specs.File, error) {
-			return &specs.Directory{Description: base, Path: f.link}, nil
+		save: func(d *dump, f *openFile, base specs.Description) (specs.File, error) {
+			dir := &specs.Directory{Description: base, Path: f.link}
+			var err error
+			if f.stat.Nlink == 0 {
+				dir.Path = strings.TrimSuffix(f.link, deletedSuffix)
+				dir.Ghost, err = d.ghost(f.path(), dir.Path, &f.stat)
+			}
+			return dir, err
 		},
 	}
 }
@@ -25,8 +31,12 @@ func refuseNamed(d *dump, f *openFile) error {
 	if !d.mounts.inside(f.info.MntID) {
 		return f.unsupported("leads out of the container", "close it, or start the container with it mounted")
 	}
-	if strings.HasSuffix(f.link, deletedSuffix) || !d.reaches(f.link, &f.stat) {
-		return f.unsupported("was removed or renamed over", "close it before the checkpoint")
+	kind := f.stat.Mode & unix.S_IFMT
+	if f.stat.Nlink == 0 && (kind == unix.S_IFREG || kind == unix.S_IFDIR) || d.reaches(f.link, &f.stat) {
+		return nil
 	}
-	return nil
+	if kind == unix.S_IFREG && d.otherName(f.link, &f.stat) != "" {
+		return nil
+	}
+	return f.unsupported("was removed or renamed over", "close it before the checkpoint")
 }

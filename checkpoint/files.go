@@ -155,7 +155,6 @@ func (d *dump) initFiles() {
 
 // saveFiles writes every table of descriptors and every description once.
 func (d *dump) saveFiles() error {
-	d.initFiles()
 	for _, p := range d.live() {
 		if id := sharer(d, p, kcmpFiles, func(o *process) specs.ID { return o.fds }); id != 0 {
 			p.fds = id

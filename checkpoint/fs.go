@@ -59,11 +59,19 @@ func (d *dump) saveFS() error {
 		if err != nil {
 			return err
 		}
-		if strings.HasSuffix(cwd, " (deleted)") {
-			return p.unsupported("cwd "+cwd, "the working directory was removed", "let the program change to another directory")
+		fs := &specs.FS{Cwd: cwd, Root: root, Umask: uint32(p.status.Umask)}
+		var stat unix.Stat_t
+		if err := unix.Stat(p.path("cwd"), &stat); err != nil {
+			return &Error{"stat working directory", p.nspid, err}
+		}
+		if stat.Nlink == 0 {
+			fs.Cwd = strings.TrimSuffix(cwd, deletedSuffix)
+			if fs.Ghost, err = d.ghost(p.path("cwd"), fs.Cwd, &stat); err != nil {
+				return err
+			}
 		}
 		p.fs = d.newID()
-		if err := d.out.Put(p.fs, &specs.FS{Cwd: cwd, Root: root, Umask: uint32(p.status.Umask)}); err != nil {
+		if err := d.out.Put(p.fs, fs); err != nil {
 			return err
 		}
 	}

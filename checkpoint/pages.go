@@ -18,6 +18,12 @@ type pageJob struct {
 	p          *process
 	m          *specs.Memory
 	start, end uint64
+	// zeros tells that pages of zeros count too: without them what is mapped
+	// would show, a file.
+	zeros bool
+	// gentle tells that the pages may be shared with other tasks: they must not
+	// be pinned, which would give this one its own copies.
+	gentle bool
 }
 
 // findPages lists the pages of an address space that have contents of their
@@ -30,6 +36,7 @@ func (d *dump) findPages(p *process, m *specs.Memory) ([]pageJob, error) {
 	}
 	defer s.close()
 	var jobs []pageJob
+	gentle := d.hasRelatives(p)
 	c := newCOW(d, p, m)
 	defer c.close()
 	for i := range m.Areas {
@@ -47,7 +54,7 @@ func (d *dump) findPages(p *process, m *specs.Memory) ([]pageJob, error) {
 			if inner == nil {
 				inner = c.split(a, start, end, func(start, end uint64) {
 					for ; start < end; start += chunk {
-						jobs = append(jobs, pageJob{p, m, start, min(start+chunk, end)})
+						jobs = append(jobs, pageJob{p, m, start, min(start+chunk, end), a.File != 0, gentle || slices.Contains(a.Flags, "mg")})
 					}
 				})
 			}
@@ -125,10 +132,10 @@ func (d *dump) pageWorker(queue <-chan []pageJob, mu *sync.Mutex) error {
 				}
 			}
 			b := w.buf[:j.end-j.start]
-			if err := readMemory(j.p, j.start, b); err != nil {
+			if err := readMemory(j.p, j.start, b, j.gentle); err != nil {
 				return &Error{fmt.Sprintf("read memory at %x", j.start), j.p.nspid, err}
 			}
-			extents, err := w.append(j.start, b, &counts)
+			extents, err := w.job(&j, b, &counts)
 			if err != nil {
 				return err
 			}
@@ -144,9 +151,32 @@ func (d *dump) pageWorker(queue <-chan []pageJob, mu *sync.Mutex) error {
 	return nil
 }
 
-// readMemory reads a task's memory; pages that the task itself may not read
-// come through /proc/PID/mem.
-func readMemory(p *process, start uint64, b []byte) error {
+// job writes the pages of one job, read into b.
+func (w *pagesWriter) job(j *pageJob, b []byte, counts *pageCounts) ([]specs.Extent, error) {
+	if !j.zeros {
+		return w.append(j.start, b, counts)
+	}
+	e, err := w.whole(j.start, b, counts)
+	return []specs.Extent{e}, err
+}
+
+// hasRelatives tells whether another process has been forked from this one, or
+// both from one, with no program executed since.
+func (d *dump) hasRelatives(p *process) bool {
+	return slices.ContainsFunc(d.live(), func(o *process) bool {
+		return o != p && o.memory != p.memory && o.stat.StartStack == p.stat.StartStack && o.stat.StartCode == p.stat.StartCode
+	})
+}
+
+// readMemory reads a task's memory. process_vm_readv(2) is fast, but it pins the
+// pages, for which the kernel ends copy-on-write sharing
+// (gup_must_unshare of mm/internal.h); /proc/PID/mem does not, and also reads what the
+// task itself may not.
+func readMemory(p *process, start uint64, b []byte, gentle bool) error {
+	if gentle {
+		_, err := p.mem.ReadAt(b, int64(start))
+		return err
+	}
 	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
 	remote := []unix.RemoteIovec{{Base: uintptr(start), Len: len(b)}}
 	n, err := unix.ProcessVMReadv(p.pid, local, remote, 0)

@@ -1,6 +1,8 @@
 package checkpoint
 
 import (
+	"strings"
+
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -11,8 +13,19 @@ func pathKind() fileKind {
 		name:   "O_PATH",
 		is:     func(f *openFile) bool { return f.info.Flags&unix.O_PATH != 0 },
 		refuse: refuseNamed,
-		save: func(_ *dump, f *openFile, base specs.Description) (specs.File, error) {
-			return &specs.Path{Description: base, Path: f.link, Mode: f.stat.Mode}, nil
+		save: func(d *dump, f *openFile, base specs.Description) (specs.File, error) {
+			p := &specs.Path{Description: base, Path: f.link, Mode: f.stat.Mode}
+			if d.reaches(f.link, &f.stat) {
+				return p, nil
+			}
+			p.Path = strings.TrimSuffix(f.link, deletedSuffix)
+			if f.stat.Nlink > 0 {
+				p.Link = d.otherName(f.link, &f.stat)
+				return p, nil
+			}
+			var err error
+			p.Ghost, err = d.ghost(f.path(), p.Path, &f.stat)
+			return p, err
 		},
 	}
 }

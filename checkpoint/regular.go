@@ -43,7 +43,13 @@ func refuseRegular(d *dump, f *openFile) error {
 	if !d.mounts.inside(f.info.MntID) {
 		return f.unsupported("leads to a file outside the container", "close it, or start the container with the file mounted")
 	}
-	if f.stat.Nlink > 0 && !d.reaches(f.link, &f.stat) {
+	return refuseLost(d, f)
+}
+
+// refuseLost refuses a file that has a name, but not the one by which it was
+// opened and none that can be found.
+func refuseLost(d *dump, f *openFile) error {
+	if f.stat.Nlink > 0 && !d.reaches(f.link, &f.stat) && d.otherName(f.link, &f.stat) == "" {
 		return f.unsupported("its path leads to another file now", "reopen it before the checkpoint")
 	}
 	return nil
@@ -69,10 +75,13 @@ func (d *dump) regular(magic, link string, stat *unix.Stat_t) (*specs.Regular, e
 	if stat.Nlink > 0 && d.reaches(link, stat) {
 		return r, nil
 	}
-	if stat.Nlink > 0 {
-		return nil, fmt.Errorf("%s: its path leads to another file now; reopen it before the checkpoint", link)
-	}
 	r.Path = strings.TrimSuffix(link, deletedSuffix)
+	if stat.Nlink > 0 {
+		if r.Link = d.otherName(link, stat); r.Link == "" {
+			return nil, fmt.Errorf("%s: its path leads to another file now; reopen it before the checkpoint", link)
+		}
+		return r, nil
+	}
 	var err error
 	r.Ghost, err = d.ghost(magic, r.Path, stat)
 	return r, err
@@ -84,17 +93,19 @@ func (d *dump) ghost(magic, path string, stat *unix.Stat_t) (specs.ID, error) {
 	if id := d.files.ghosts[key]; id != 0 {
 		return id, nil
 	}
-	f, err := os.Open(magic)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
 	g := &specs.Ghost{
 		Path: path, Mode: stat.Mode, UID: stat.Uid, GID: stat.Gid, Size: stat.Size,
 		Mtime: stat.Mtim.Nano(), Atime: stat.Atim.Nano(),
 	}
-	if g.Pages, err = d.data.file(f, stat.Size); err != nil {
-		return 0, err
+	if stat.Mode&unix.S_IFMT == unix.S_IFREG {
+		f, err := os.Open(magic)
+		if err != nil {
+			return 0, err
+		}
+		defer f.Close()
+		if g.Pages, err = d.data.file(f, stat.Size); err != nil {
+			return 0, err
+		}
 	}
 	id := d.newID()
 	d.files.ghosts[key] = id

@@ -10,8 +10,15 @@ import (
 func directoryKind() fileKind {
 	return fileKind{
 		record: &specs.Directory{},
-		open: func(_ *restorer, _ specs.ID, rec specs.File) (*os.File, error) {
+		open: func(r *restorer, _ specs.ID, rec specs.File) (*os.File, error) {
 			d := rec.(*specs.Directory)
+			if d.Ghost != 0 {
+				f, err := r.openNamed(d.Path, "", d.Ghost, int(d.Flags)&^creation|unix.O_DIRECTORY)
+				if err != nil {
+					return nil, err
+				}
+				return f, setBase(f, &d.Description, true)
+			}
 			return openPath(d.Path, &d.Description, unix.O_DIRECTORY, true)
 		},
 	}

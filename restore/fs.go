@@ -1,6 +1,8 @@
 package restore
 
 import (
+	"os"
+
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +19,7 @@ func (r *restorer) restoreFS() error {
 		}
 		// The directory first: it may lie outside the root, and chroot(2) leaves
 		// it alone.
-		if err := r.path(t, unix.SYS_CHDIR, fs.Cwd); err != nil {
+		if err := r.changeDirectory(t, fs); err != nil {
 			return taskError("change directory to "+fs.Cwd, t, err)
 		}
 		if fs.Root != "/" && fs.Root != "" {
@@ -30,6 +32,32 @@ func (r *restorer) restoreFS() error {
 		}
 	}
 	return nil
+}
+
+// changeDirectory gives a task its working directory; one that was removed is
+// made again.
+func (r *restorer) changeDirectory(t *task, fs *specs.FS) error {
+	if fs.Ghost == 0 {
+		return r.path(t, unix.SYS_CHDIR, fs.Cwd)
+	}
+	var g *os.File
+	err := r.within(func() error {
+		var err error
+		g, err = r.ghost(fs.Ghost)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	numbers, err := r.send(t, []*os.File{g})
+	if err != nil {
+		return err
+	}
+	if _, err := r.call(t, unix.SYS_FCHDIR, uint64(numbers[0])); err != nil {
+		return err
+	}
+	_, err = r.call(t, unix.SYS_CLOSE, uint64(numbers[0]))
+	return err
 }
 
 // path makes a system call whose only argument is a path.

@@ -22,31 +22,7 @@ func regularKind() fileKind {
 }
 
 func (r *restorer) regular(rec *specs.Regular) (*os.File, error) {
-	path := rec.Path
-	if rec.Ghost != 0 {
-		g, err := r.ghost(rec.Ghost)
-		if err != nil {
-			return nil, err
-		}
-		path = fmt.Sprintf("/proc/self/fd/%d", g.Fd())
-	}
-	flags := int(rec.Flags)&^creation | unix.O_CLOEXEC | unix.O_NOCTTY
-	var f *os.File
-	open := func() error {
-		fd, err := unix.Open(path, flags, 0)
-		if err != nil {
-			return err
-		}
-		f = os.NewFile(uintptr(fd), rec.Path)
-		return nil
-	}
-	var err error
-	if rec.Ghost != 0 {
-		// Our own descriptor is seen through our own /proc only.
-		err = outside(open)
-	} else {
-		err = open()
-	}
+	f, err := r.openNamed(rec.Path, rec.Link, rec.Ghost, int(rec.Flags)&^creation|unix.O_NOCTTY)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +32,42 @@ func (r *restorer) regular(rec *specs.Regular) (*os.File, error) {
 		}
 	}
 	return f, setBase(f, &rec.Description, true)
+}
+
+// openNamed opens a file by its path; if that was removed, by giving it back for
+// a moment to the file that has another name (link), or through the deleted
+// file (ghost), which has been made again.
+func (r *restorer) openNamed(path, link string, ghost specs.ID, flags int) (*os.File, error) {
+	name := path
+	open := func() (*os.File, error) {
+		fd, err := unix.Open(name, flags|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), path), nil
+	}
+	switch {
+	case ghost != 0:
+		g, err := r.ghost(ghost)
+		if err != nil {
+			return nil, err
+		}
+		// Our own descriptor is seen through our own /proc only.
+		name = fmt.Sprintf("/proc/self/fd/%d", g.Fd())
+		var f *os.File
+		err = outside(func() error {
+			f, err = open()
+			return err
+		})
+		return f, err
+	case link != "":
+		if err := unix.Link(link, path); err != nil {
+			return nil, fmt.Errorf("link %s to its former name: %w", link, err)
+		}
+		f, err := open()
+		return f, errors.Join(err, unix.Unlink(path))
+	}
+	return open()
 }
 
 // sameFile refuses a file that has shrunk: a mapping beyond its end would kill
@@ -96,44 +108,5 @@ func (r *restorer) ghost(id specs.ID) (*os.File, error) {
 		return nil, fmt.Errorf("make deleted file %s again: %w", g.Path, err)
 	}
 	r.files.ghosts[id] = f
-	return f, nil
-}
-
-// makeGhost makes the file and removes its name. If something else has the name
-// now, the two are exchanged for a moment.
-func makeGhost(g *specs.Ghost, fill func(*os.File) error) (*os.File, error) {
-	name, taken := g.Path, false
-	fd, err := unix.Open(name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if errors.Is(err, unix.EEXIST) {
-		name, taken = fmt.Sprintf("%s.%d.rethaw", g.Path, os.Getpid()), true
-		fd, err = unix.Open(name, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	}
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), g.Path)
-	steps := []func() error{
-		func() error { return fill(f) },
-		func() error { return unix.Ftruncate(fd, g.Size) },
-		func() error { return unix.Fchown(fd, int(g.UID), int(g.GID)) },
-		func() error { return unix.Fchmod(fd, g.Mode&0o7777) },
-		func() error {
-			return unix.Futimes(fd, []unix.Timeval{unix.NsecToTimeval(g.Atime), unix.NsecToTimeval(g.Mtime)})
-		},
-	}
-	if taken {
-		steps = append(steps, func() error {
-			return unix.Renameat2(unix.AT_FDCWD, name, unix.AT_FDCWD, g.Path, unix.RENAME_EXCHANGE)
-		})
-	}
-	steps = append(steps, func() error { return unix.Unlink(g.Path) })
-	if taken {
-		steps = append(steps, func() error { return unix.Rename(name, g.Path) })
-	}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-	}
 	return f, nil
 }

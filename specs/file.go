@@ -40,14 +40,16 @@ type Regular struct {
 	Size  int64  `cbor:"4,keyasint,omitempty"`
 	Mtime int64  `cbor:"5,keyasint,omitempty"`
 	Mode  uint32 `cbor:"6,keyasint,omitempty"`
-	// Locks held through this description are refused at checkpoint so far.
+	// Link is another name of the file, by which it is reached when Path, the
+	// one by which it was opened, has been removed.
+	Link string `cbor:"7,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
 func (*Regular) RecordType() Type { return TypeRegular }
 
-// Ghost is a file without a name: deleted but open or mapped. Its contents are
-// in the image.
+// Ghost is a file or a directory without a name: deleted but open or mapped.
+// The contents of a file are in the image.
 type Ghost struct {
 	// Path is where it was; a temporary name in the same directory is used to
 	// make it again.
@@ -68,6 +70,8 @@ func (*Ghost) RecordType() Type { return TypeGhost }
 type Directory struct {
 	Description `cbor:"1,keyasint,omitempty"`
 	Path        string `cbor:"2,keyasint,omitempty"`
+	// Ghost is the ID of the removed directory that this leads to.
+	Ghost ID `cbor:"3,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
@@ -78,6 +82,10 @@ type Path struct {
 	Description `cbor:"1,keyasint,omitempty"`
 	Path        string `cbor:"2,keyasint,omitempty"`
 	Mode        uint32 `cbor:"3,keyasint,omitempty"`
+	// Ghost is the ID of the deleted file or directory that this leads to, Link
+	// another name of the file, as in Regular.
+	Ghost ID     `cbor:"4,keyasint,omitempty"`
+	Link  string `cbor:"5,keyasint,omitempty"`
 }
 
 // RecordType implements Record.

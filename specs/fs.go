@@ -6,6 +6,8 @@ type FS struct {
 	Cwd   string `cbor:"1,keyasint,omitempty"`
 	Root  string `cbor:"2,keyasint,omitempty"`
 	Umask uint32 `cbor:"3,keyasint,omitempty"`
+	// Ghost is the ID of the removed directory that is the working directory.
+	Ghost ID `cbor:"4,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
