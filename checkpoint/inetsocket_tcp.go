@@ -45,7 +45,7 @@ func refuseTCP(d *dump, s *inetSocket) error {
 	if p := s.pair(); p == p.mirror() {
 		return f.unsupported("is connected to itself", "close it before the checkpoint")
 	}
-	where, peer, err := d.peer(s)
+	where, _, err := d.peer(s)
 	if err != nil {
 		return err
 	}
@@ -56,8 +56,6 @@ func refuseTCP(d *dump, s *inetSocket) error {
 		}
 		return f.unsupported(fmt.Sprintf("is an established TCP connection to %v outside", inet.AddrPort(s.remote)),
 			"close it, or give --tcp-established to keep it or --tcp-close to give it up")
-	case endWaiting:
-		return d.refuseClient(s, peer)
 	case endGone:
 		return d.refuseGone(s)
 	}
@@ -128,6 +126,9 @@ func (d *dump) saveConnection(s *inetSocket, r *specs.InetSocket) error {
 		t.Outside, t.Exact = true, true
 	case endWaiting:
 		t.Peer = peer.id
+		if err := d.underway(s, peer, t, &mss); err != nil {
+			return err
+		}
 	case endInside:
 		t.Peer = peer.id
 		other, err := d.lookInet(peer)
@@ -160,6 +161,9 @@ func (d *dump) saveConnection(s *inetSocket, r *specs.InetSocket) error {
 		if err := readExact(s, t, &mss); err != nil {
 			return err
 		}
+	}
+	if !t.Exact {
+		t.SendWindow = s.info.SendWindow
 	}
 	t.Options = inet.Negotiated(s.info, mss)
 	d.inet.live = append(d.inet.live, s)

@@ -2,78 +2,114 @@ package checkpoint
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/rethaw/rethaw/internal/inet"
+	"github.com/rethaw/rethaw/internal/kmem"
 	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
 )
 
-// Connections that wait for accept(2) have no descriptor: sock_diag lists them,
-// but nothing leads to their data. At restore they come to be again when the client
-// connects again.
+// Connections that wait for accept(2) have no descriptor. sock_diag lists them,
+// but what they have received stands in the kernel's memory alone, where it is
+// read (inet.AcceptQueue). At restore they come to be again when the client
+// connects again and sends it.
 
-// waiting lists the connections in the queue of a listening socket.
-func (d *dump) waiting(s *inetSocket) ([]inet.Sock, error) {
+// waiting gives the connections in the queue of a listening socket. Where the
+// kernel's memory cannot be read, those are enough that have received nothing.
+func (d *dump) waiting(s *inetSocket) ([]inet.Pending, error) {
+	if list, known := d.inet.queues[s.f]; known && d.out != nil {
+		return list, nil
+	}
 	if err := d.inet.list(d, d.out == nil); err != nil {
 		return nil, err
 	}
-	local := inet.AddrPort(s.local)
-	var list []inet.Sock
-	for _, sock := range d.inet.listed {
-		switch sock.State {
-		case inet.SynRecv, inet.Established, inet.CloseWait:
-		default:
-			continue // one that was accepted and closed
-		}
-		if sock.Inode == 0 && sock.Local.Port() == local.Port() &&
-			(local.Addr().IsUnspecified() || local.Addr() == sock.Local.Addr()) && sock.Remote.Port() != 0 {
-			list = append(list, sock)
+	var list []inet.Pending
+	if s.info.Waiting > 0 {
+		var err error
+		if list, err = d.inet.accepting(s); err != nil {
+			if list = d.listedChildren(s, inet.Established, inet.CloseWait); !plain(list, s) {
+				return nil, s.f.unsupported("connections wait to be accepted and have received data, which cannot be read ("+err.Error()+")",
+					"have its program accept them first")
+			}
 		}
 	}
-	// The order of their making is not shown; that of the clients' sockets is
-	// close to it.
-	slices.SortFunc(list, func(a, b inet.Sock) int { return d.age(a) - d.age(b) })
+	// Those that have yet to send something (TCP_DEFER_ACCEPT).
+	list = append(list, d.listedChildren(s, inet.SynRecv)...)
+	if d.inet.queues == nil {
+		d.inet.queues = map[*openFile][]inet.Pending{}
+	}
+	d.inet.queues[s.f] = list
 	return list, nil
 }
 
-// age orders connections by the inode of the client, which counts up.
-func (d *dump) age(s inet.Sock) int {
-	return int(d.inet.listed[pair{s.Remote, s.Local}].Inode)
+// plain tells whether all that wait are listed, and have received nothing.
+func plain(list []inet.Pending, s *inetSocket) bool {
+	for _, p := range list {
+		if p.Data != nil {
+			return false
+		}
+	}
+	return len(list) == int(s.info.Waiting)
+}
+
+// accepting reads the queue itself.
+func (n *inetSockets) accepting(s *inetSocket) ([]inet.Pending, error) {
+	if n.memory == nil {
+		var err error
+		if n.memory, err = kmem.Open(); err != nil {
+			return nil, err
+		}
+	}
+	return inet.AcceptQueue(n.memory, s.fd)
+}
+
+// listedChildren are connections without a descriptor at the address of a
+// listening socket.
+func (d *dump) listedChildren(s *inetSocket, states ...uint8) []inet.Pending {
+	local := inet.AddrPort(s.local)
+	var list []inet.Pending
+	for _, sock := range d.inet.listed {
+		for _, state := range states {
+			if sock.State != state || sock.Inode != 0 || sock.Local.Port() != local.Port() ||
+				!local.Addr().IsUnspecified() && local.Addr() != sock.Local.Addr() {
+				continue
+			}
+			p := inet.Pending{Local: sock.Local, Remote: sock.Remote, State: int32(sock.State)}
+			if sock.RQueue > 0 {
+				p.Data = []byte{} // some, but not known
+			}
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// client tells where the other end of a connection that waits is.
+func (d *dump) client(p inet.Pending) (end, *openFile) {
+	if f := d.inet.find(d, pair{p.Remote, p.Local}); f != nil {
+		return endInside, f
+	}
+	sock, listed := d.inet.listed[pair{p.Remote, p.Local}]
+	if d.inet.local(p.Remote.Addr()) && (!listed || sock.Inode == 0) {
+		return endGone, nil
+	}
+	if d.out == nil && listed && d.holds(uint64(sock.Inode)) {
+		return endInside, nil
+	}
+	return endOutside, nil
 }
 
 // refuseWaiting looks at the queue of a listening socket.
 func (d *dump) refuseWaiting(s *inetSocket) error {
-	if s.info.Waiting == 0 && d.out == nil {
-		return nil
-	}
 	list, err := d.waiting(s)
 	if err != nil {
 		return err
 	}
-	accepted := 0
-	for _, sock := range list {
-		if sock.State != inet.SynRecv {
-			accepted++
+	for _, p := range list {
+		if where, _ := d.client(p); where == endOutside && !d.opts.TCPClose {
+			return s.f.unsupported(fmt.Sprintf("the connection of %v waits to be accepted", p.Remote),
+				"have its program accept it, or give --tcp-close to give it up")
 		}
-		client := d.inet.find(d, pair{sock.Remote, sock.Local})
-		switch {
-		case client == nil && d.opts.TCPClose:
-		case client == nil:
-			return s.f.unsupported(fmt.Sprintf("the connection of %v waits to be accepted", sock.Remote), "have its program accept it, or give --tcp-close to give it up")
-		case sock.RQueue > 0:
-			return s.f.unsupported(fmt.Sprintf("the connection of %v waits to be accepted and has sent %d bytes, which the kernel does not show", sock.Remote, sock.RQueue), "have its program accept it first")
-		}
-	}
-	if int(s.info.Waiting) > accepted && !d.opts.TCPClose {
-		return s.f.unsupported("a connection that waits to be accepted was reset", "have its program accept it first")
-	}
-	return nil
-}
-
-// refuseClient looks at the client of a connection that waits.
-func (d *dump) refuseClient(s *inetSocket, _ *openFile) error {
-	if s.unsent > 0 {
-		return s.f.unsupported(fmt.Sprintf("waits to be accepted with %d bytes under way", s.unsent), "have the server accept it first")
 	}
 	return nil
 }
@@ -84,17 +120,56 @@ func (d *dump) saveWaiting(s *inetSocket, r *specs.InetSocket) error {
 	if err != nil {
 		return err
 	}
-	for _, sock := range list {
+	for _, p := range list {
 		w := specs.Waiting{
-			Local: inet.Sockaddr(int32(s.family), sock.Local), Remote: inet.Sockaddr(int32(s.family), sock.Remote),
-			Ended: sock.State == inet.CloseWait,
+			Local: inet.Sockaddr(int32(s.family), p.Local), Remote: inet.Sockaddr(int32(s.family), p.Remote),
+			Data: p.Data, Ended: p.State == inet.CloseWait, Reset: p.State == inet.Close,
 		}
-		if client := d.inet.find(d, pair{sock.Remote, sock.Local}); client != nil {
+		switch where, client := d.client(p); where {
+		case endOutside:
+			continue // given up
+		case endInside:
 			w.Client = client.id
-		} else {
-			continue
 		}
 		r.Waiting = append(r.Waiting, w)
 	}
 	return nil
+}
+
+// underway finds out which bytes of a client that waits to be accepted have not
+// arrived: some of those that it keeps may have, the acknowledgement being delayed.
+func (d *dump) underway(s *inetSocket, listener *openFile, t *specs.TCP, mss *uint32) error {
+	if s.out == 0 {
+		return nil
+	}
+	l, err := d.lookInet(listener)
+	if err != nil {
+		return err
+	}
+	list, err := d.waiting(l)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if (pair{p.Remote, p.Local}) != s.pair() || p.State == inet.SynRecv {
+			continue
+		}
+		if p.RecvSeq == 0 {
+			break
+		}
+		if err := readExact(s, t, mss); err != nil {
+			return err
+		}
+		missing := int(int32(t.SendSeq - p.RecvSeq))
+		if p.State == inet.CloseWait {
+			missing = 0 // its end has arrived, and so has all before
+		}
+		if missing < 0 || missing > len(t.SendData) {
+			return fmt.Errorf("%d bytes under way: %w", missing, unix.EAGAIN)
+		}
+		t.SendData = t.SendData[len(t.SendData)-missing:]
+		t.Unsent, t.Window = uint32(missing), nil
+		return nil
+	}
+	return s.f.unsupported("waits to be accepted with bytes under way", "have the server accept it first")
 }

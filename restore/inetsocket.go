@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 
 	"github.com/rethaw/rethaw/internal/inet"
@@ -113,7 +114,7 @@ func (s *inetSocket) bind() error {
 			return fmt.Errorf("repair mode: %w", err)
 		}
 	}
-	err := inet.Bind(s.fd, s.rec.Local)
+	err := inet.Bind(s.fd, s.bindAddress(connects))
 	if errors.Is(err, unix.EADDRINUSE) && !connects {
 		// It may be that remains of old connections alone are in the way.
 		reuse := s.option(unix.SOL_SOCKET, unix.SO_REUSEADDR)
@@ -127,6 +128,28 @@ func (s *inetSocket) bind() error {
 		return fmt.Errorf("bind to %v: %w", inet.AddrPort(s.rec.Local), err)
 	}
 	return nil
+}
+
+// bindAddress is the local address, without the IP address where a connection will
+// get it by itself: to bind an IPv6 socket to one sets IPV6_V6ONLY, which sockets
+// that were accepted, or connected alone, do not have.
+func (s *inetSocket) bindAddress(connects bool) []byte {
+	local := inet.AddrPort(s.rec.Local)
+	if !connects || s.rec.Family != unix.AF_INET6 || !local.Addr().Is6() || s.option(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY) != 0 {
+		return s.rec.Local
+	}
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return s.rec.Local
+	}
+	defer unix.Close(fd)
+	if err := inet.Connect(fd, s.rec.Remote); err != nil {
+		return s.rec.Local
+	}
+	if chosen, err := inet.Name(fd); err != nil || inet.AddrPort(chosen).Addr() != local.Addr() {
+		return s.rec.Local
+	}
+	return inet.Sockaddr(unix.AF_INET6, netip.AddrPortFrom(netip.IPv6Unspecified(), local.Port()))
 }
 
 // option gives the number that the record has for an option, 0 if it has none.

@@ -44,6 +44,7 @@ func (s *inetSocket) join(remote []byte, options [][2]uint32) error {
 		{"choose no queue", func() error { return inet.Queue(s.fd, inet.NoQueue) }},
 		{fmt.Sprintf("connect to %v", inet.AddrPort(remote)), func() error { return inet.Connect(s.fd, remote) }},
 		{"set negotiated options", func() error { return inet.SetOptions(s.fd, options) }},
+		{"compute segment size", s.syncMSS},
 	}
 	for _, step := range steps {
 		if err := step.do(); err != nil {
@@ -51,6 +52,16 @@ func (s *inetSocket) join(remote []byte, options [][2]uint32) error {
 		}
 	}
 	return nil
+}
+
+// syncMSS has the kernel compute the size of segments again, which it does when
+// the headers of IP may have changed (net/ipv4/ip_sockglue.c, net/ipv6/ipv6_sockglue.c): repair
+// mode leaves it at the least size that there is.
+func (s *inetSocket) syncMSS() error {
+	if s.rec.Family == unix.AF_INET || inet.AddrPort(s.rec.Remote).Addr().Is4() {
+		return inet.Set(s.fd, unix.IPPROTO_IP, unix.IP_OPTIONS, nil)
+	}
+	return inet.Set(s.fd, unix.IPPROTO_IPV6, unix.IPV6_DSTOPTS, nil)
 }
 
 // establish makes the connection of the record, with its queues.

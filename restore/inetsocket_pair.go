@@ -20,6 +20,8 @@ func (r *restorer) restorePair(a, b *inetSocket) error {
 		// Nothing was under way: what one has sent the other has received.
 		a.sendFrom, b.recvFrom = firstSeq, firstSeq-uint32(len(b.rec.TCP.RecvData))
 		b.sendFrom, a.recvFrom = 2*firstSeq, 2*firstSeq-uint32(len(a.rec.TCP.RecvData))
+		a.window(b)
+		b.window(a)
 	}
 	for _, s := range []*inetSocket{a, b} {
 		if err := s.establish(); err != nil {
@@ -55,6 +57,13 @@ func (r *restorer) restorePair(a, b *inetSocket) error {
 	return nil
 }
 
+// window makes the windows of a connection with nothing under way: each end offers
+// what the other may send.
+func (s *inetSocket) window(other *inetSocket) {
+	t := s.rec.TCP
+	t.Window = inet.NewWindow(t.SendWindow, other.rec.TCP.SendWindow, s.recvFrom+uint32(len(t.RecvData)))
+}
+
 // settle waits for the end of the stream of the other end.
 func (s *inetSocket) settle() error {
 	if s.rec.State == inet.Established || s.rec.State == inet.FinWait1 {
@@ -86,6 +95,11 @@ func (r *restorer) restoreHalf(s *inetSocket) error {
 			Family: s.rec.Family, Kind: s.rec.Kind, State: inet.Established, TCP: &specs.TCP{Options: mirrored(t.Options)},
 			Local: s.rec.Remote, Remote: s.rec.Local,
 		},
+	}
+	if !t.Exact {
+		other.rec.TCP.SendWindow = t.SendWindow
+		s.window(other)
+		other.window(s)
 	}
 	err = s.half(other)
 	return errors.Join(err, unix.Close(fd))

@@ -62,7 +62,13 @@ func (r *restorer) finishConnection(s *inetSocket) error {
 		}
 		if peer.rec.State == inet.Listen {
 			r.inet.done[s.id] = false
-			return r.finishTCP(peer)
+			if err := r.finishTCP(peer); err != nil {
+				return err
+			}
+			if !r.inet.done[s.id] {
+				return fmt.Errorf("%w: the socket at %v does not know of it", ErrUnfit, inet.AddrPort(s.rec.Remote))
+			}
+			return nil
 		}
 		r.inet.done[t.Peer] = true
 		return r.restorePair(s, peer)

@@ -28,6 +28,9 @@ func (r *restorer) connectOne(w specs.Waiting) error {
 	if err != nil {
 		return err
 	}
+	if r.inet.done[s.id] {
+		return nil
+	}
 	r.inet.done[s.id] = true
 	if err := s.leaveRepair(); err != nil {
 		return err
@@ -54,6 +57,7 @@ func (r *restorer) connectGone(w specs.Waiting) error {
 	if err != nil {
 		return err
 	}
+	// Closing it ends its stream, or resets the connection.
 	defer unix.Close(fd)
 	s := &inetSocket{fd: fd, rec: &specs.InetSocket{Family: family, Kind: unix.SOCK_STREAM, State: inet.SynSent, Local: w.Remote}}
 	if err := s.bind(); err != nil {
@@ -62,7 +66,10 @@ func (r *restorer) connectGone(w specs.Waiting) error {
 	if err := s.leaveRepair(); err != nil {
 		return err
 	}
-	return s.meet(w.Local, w.Data)
+	if err := s.meet(w.Local, w.Data); err != nil || !w.Reset {
+		return err
+	}
+	return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
 // meet connects to a listening socket of this network namespace.

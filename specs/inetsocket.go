@@ -68,6 +68,8 @@ type TCP struct {
 	// Timestamp is that of TCP_TIMESTAMP, Window struct tcp_repair_window.
 	Timestamp uint32 `cbor:"10,keyasint,omitempty"`
 	Window    []byte `cbor:"11,keyasint,omitempty"`
+	// SendWindow is how many bytes the peer takes, where Window is not there.
+	SendWindow uint32 `cbor:"14,keyasint,omitempty"`
 	// Reset tells that the connection was given up with the checkpoint: its
 	// program is to see ECONNRESET.
 	Reset bool `cbor:"12,keyasint,omitempty"`
@@ -105,7 +107,9 @@ type Waiting struct {
 	Client ID     `cbor:"1,keyasint,omitempty"`
 	Local  []byte `cbor:"2,keyasint,omitempty"`
 	Remote []byte `cbor:"3,keyasint,omitempty"`
-	// Data is what was received, Ended whether the client ended its stream.
+	// Data is what was received, Ended whether the client ended its stream,
+	// Reset whether it has reset the connection since.
 	Data  []byte `cbor:"4,keyasint,omitempty"`
 	Ended bool   `cbor:"5,keyasint,omitempty"`
+	Reset bool   `cbor:"6,keyasint,omitempty"`
 }

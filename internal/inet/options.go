@@ -36,6 +36,9 @@ type Option struct {
 	// idle options belong to sockets that are not connected; on others the kernel
 	// shows something else under their name.
 	idle bool
+	// datagrams options are not for streams: there the kernel keeps something else in
+	// their place.
+	datagrams bool
 	// set, if not nil, sets it by other means than its own name.
 	set func(fd int, o *Option, value []byte) error
 }
@@ -71,6 +74,7 @@ func allOptions() []Option {
 	sized := func(o Option, size int) Option { o.size = size; return o }
 	always := func(o Option) Option { o.always = true; return o }
 	idle := func(o Option) Option { o.idle = true; return o }
+	packets := func(o Option) Option { o.datagrams = true; return o }
 	with := func(o Option, set func(int, *Option, []byte) error) Option { o.set = set; return o }
 	level := func(level int) func(int, string) Option {
 		return func(name int, label string) Option { return Option{Level: level, Name: name, Label: label} }
@@ -99,12 +103,12 @@ func allOptions() []Option {
 			ip(unix.IP_PASSSEC, "IP_PASSSEC"), ip(unix.IP_RECVORIGDSTADDR, "IP_RECVORIGDSTADDR"),
 			ip(unix.IP_MINTTL, "IP_MINTTL"), ip(unix.IP_NODEFRAG, "IP_NODEFRAG"), ip(unix.IP_CHECKSUM, "IP_CHECKSUM"),
 			ip(unix.IP_RECVFRAGSIZE, "IP_RECVFRAGSIZE"), ip(ipRecvErrRFC, "IP_RECVERR_RFC4884"),
-			ip(unix.IP_MULTICAST_TTL, "IP_MULTICAST_TTL"), ip(unix.IP_MULTICAST_LOOP, "IP_MULTICAST_LOOP"),
-			ip(unix.IP_MULTICAST_ALL, "IP_MULTICAST_ALL"), ip(unix.IP_MULTICAST_IF, "IP_MULTICAST_IF"),
+			packets(ip(unix.IP_MULTICAST_TTL, "IP_MULTICAST_TTL")), packets(ip(unix.IP_MULTICAST_LOOP, "IP_MULTICAST_LOOP")),
+			packets(ip(unix.IP_MULTICAST_ALL, "IP_MULTICAST_ALL")), packets(ip(unix.IP_MULTICAST_IF, "IP_MULTICAST_IF")),
 			ip(unix.IP_UNICAST_IF, "IP_UNICAST_IF"), sized(ip(unix.IP_OPTIONS, "IP_OPTIONS"), 40),
-			ip6(unix.IPV6_UNICAST_HOPS, "IPV6_UNICAST_HOPS"), ip6(unix.IPV6_MULTICAST_HOPS, "IPV6_MULTICAST_HOPS"),
-			ip6(unix.IPV6_MULTICAST_LOOP, "IPV6_MULTICAST_LOOP"), ip6(unix.IPV6_MULTICAST_IF, "IPV6_MULTICAST_IF"),
-			ip6(unix.IPV6_MULTICAST_ALL, "IPV6_MULTICAST_ALL"), ip6(unix.IPV6_UNICAST_IF, "IPV6_UNICAST_IF"),
+			ip6(unix.IPV6_UNICAST_HOPS, "IPV6_UNICAST_HOPS"), packets(ip6(unix.IPV6_MULTICAST_HOPS, "IPV6_MULTICAST_HOPS")),
+			packets(ip6(unix.IPV6_MULTICAST_LOOP, "IPV6_MULTICAST_LOOP")), packets(ip6(unix.IPV6_MULTICAST_IF, "IPV6_MULTICAST_IF")),
+			packets(ip6(unix.IPV6_MULTICAST_ALL, "IPV6_MULTICAST_ALL")), ip6(unix.IPV6_UNICAST_IF, "IPV6_UNICAST_IF"),
 			ip6(unix.IPV6_MTU_DISCOVER, "IPV6_MTU_DISCOVER"), ip6(unix.IPV6_RECVERR, "IPV6_RECVERR"),
 			ip6(unix.IPV6_RECVPKTINFO, "IPV6_RECVPKTINFO"), ip6(unix.IPV6_RECVHOPLIMIT, "IPV6_RECVHOPLIMIT"),
 			ip6(unix.IPV6_RECVRTHDR, "IPV6_RECVRTHDR"), ip6(unix.IPV6_RECVHOPOPTS, "IPV6_RECVHOPOPTS"),
@@ -123,7 +127,7 @@ func allOptions() []Option {
 		[]Option{
 			socket(unix.SO_KEEPALIVE, "SO_KEEPALIVE"), socket(unix.SO_BROADCAST, "SO_BROADCAST"),
 			socket(unix.SO_OOBINLINE, "SO_OOBINLINE"), socket(unix.SO_DONTROUTE, "SO_DONTROUTE"),
-			socket(unix.SO_NO_CHECK, "SO_NO_CHECK"), socket(unix.SO_PRIORITY, "SO_PRIORITY"),
+			socket(unix.SO_NO_CHECK, "SO_NO_CHECK"), always(socket(unix.SO_PRIORITY, "SO_PRIORITY")),
 			sized(socket(unix.SO_LINGER, "SO_LINGER"), 8),
 			sized(socket(unix.SO_RCVTIMEO_NEW, "SO_RCVTIMEO"), 16), sized(socket(unix.SO_SNDTIMEO_NEW, "SO_SNDTIMEO"), 16),
 			socket(unix.SO_TIMESTAMP_OLD, "SO_TIMESTAMP_OLD"), socket(unix.SO_TIMESTAMPNS_OLD, "SO_TIMESTAMPNS_OLD"),
@@ -202,7 +206,11 @@ type Values [][]byte
 // Read asks for every option of a socket.
 func Read(fd int) Values {
 	values := make(Values, len(table))
+	kind, err := Int(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	for i := range table {
+		if err == nil && kind == unix.SOCK_STREAM && table[i].datagrams {
+			continue
+		}
 		values[i] = table[i].get(fd)
 	}
 	return values

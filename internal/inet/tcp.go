@@ -47,6 +47,8 @@ type Info struct {
 	SendScale, RecvScale     uint8
 	SendMSS, AdvMSS, Backlog uint32
 	Waiting                  uint32
+	// SendWindow is how much the peer lets us send, in bytes; 0 before Linux 5.4.
+	SendWindow uint32
 }
 
 // Bits of Info.Options.
@@ -66,8 +68,12 @@ func ReadInfo(fd int) (Info, error) {
 		return Info{}, fmt.Errorf("TCP_INFO: %d bytes: %w", len(b), unix.EINVAL)
 	}
 	word := func(off int) uint32 { return binary.NativeEndian.Uint32(b[off:]) }
+	var window uint32
+	if len(b) >= 232 {
+		window = word(228)
+	}
 	return Info{
-		State: b[0], Options: b[5], SendScale: b[6] & 15, RecvScale: b[6] >> 4,
+		State: b[0], SendWindow: window, Options: b[5], SendScale: b[6] & 15, RecvScale: b[6] >> 4,
 		// Of a listening socket these are other counters than their names say.
 		SendMSS: word(16), Waiting: word(24), Backlog: word(28), AdvMSS: word(84),
 	}, nil
@@ -155,6 +161,16 @@ const windowSize = 20
 // Window reads the windows of a connection in repair mode.
 func Window(fd int) ([]byte, error) {
 	return Get(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR_WINDOW, windowSize)
+}
+
+// NewWindow makes those of a connection with nothing under way: send and recv are
+// the sizes, in bytes, next is what is expected next.
+func NewWindow(send, recv, next uint32) []byte {
+	b := make([]byte, 0, windowSize)
+	for _, v := range []uint32{next, send, send, recv, next} {
+		b = binary.NativeEndian.AppendUint32(b, v)
+	}
+	return b
 }
 
 // SetWindow sets them.
