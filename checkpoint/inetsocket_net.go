@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/rethaw/rethaw/internal/inet"
-	"github.com/rethaw/rethaw/internal/kmem"
 	"github.com/rethaw/rethaw/internal/ns"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -30,10 +29,8 @@ type inetSockets struct {
 	addresses []netip.Addr
 	// exact are connections whose sequence numbers are needed.
 	exact map[pair]bool
-	// queues are the connections that wait at listening sockets, memory reads
-	// them.
+	// queues are the connections that wait at listening sockets.
 	queues map[*openFile][]inet.Pending
-	memory *kmem.Reader
 	// live are the connections that were saved, lock keeps what they would
 	// get from outside away.
 	live []*inetSocket
@@ -43,9 +40,6 @@ type inetSockets struct {
 func (n *inetSockets) close() {
 	if n.lock != nil {
 		n.lock.Close()
-	}
-	if n.memory != nil {
-		n.memory.Close()
 	}
 	if n.space != nil {
 		n.space.Close()

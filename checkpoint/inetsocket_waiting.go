@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/rethaw/rethaw/internal/inet"
-	"github.com/rethaw/rethaw/internal/kmem"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +25,7 @@ func (d *dump) waiting(s *inetSocket) ([]inet.Pending, error) {
 	var list []inet.Pending
 	if s.info.Waiting > 0 {
 		var err error
-		if list, err = d.inet.accepting(s); err != nil {
+		if list, err = d.accepting(s); err != nil {
 			if list = d.listedChildren(s, inet.Established, inet.CloseWait); !plain(list, s) {
 				return nil, s.f.unsupported("connections wait to be accepted and have received data, which cannot be read ("+err.Error()+")",
 					"have its program accept them first")
@@ -53,14 +52,12 @@ func plain(list []inet.Pending, s *inetSocket) bool {
 }
 
 // accepting reads the queue itself.
-func (n *inetSockets) accepting(s *inetSocket) ([]inet.Pending, error) {
-	if n.memory == nil {
-		var err error
-		if n.memory, err = kmem.Open(); err != nil {
-			return nil, err
-		}
+func (d *dump) accepting(s *inetSocket) ([]inet.Pending, error) {
+	k, err := d.kernelMemory()
+	if err != nil {
+		return nil, err
 	}
-	return inet.AcceptQueue(n.memory, s.fd)
+	return inet.AcceptQueue(k, s.fd)
 }
 
 // listedChildren are connections without a descriptor at the address of a

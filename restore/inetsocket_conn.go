@@ -42,6 +42,7 @@ func (s *inetSocket) join(remote []byte, options [][2]uint32) error {
 		{"choose send queue", func() error { return inet.Queue(s.fd, inet.SendQueue) }},
 		{"set sequence number", func() error { return inet.SetSeq(s.fd, s.sendFrom) }},
 		{"choose no queue", func() error { return inet.Queue(s.fd, inet.NoQueue) }},
+		{"set segment size", func() error { return s.wishMSS(options) }},
 		{fmt.Sprintf("connect to %v", inet.AddrPort(remote)), func() error { return inet.Connect(s.fd, remote) }},
 		{"set negotiated options", func() error { return inet.SetOptions(s.fd, options) }},
 		{"compute segment size", s.syncMSS},
@@ -54,14 +55,34 @@ func (s *inetSocket) join(remote []byte, options [][2]uint32) error {
 	return nil
 }
 
-// syncMSS has the kernel compute the size of segments again, which it does when
-// the headers of IP may have changed (net/ipv4/ip_sockglue.c, net/ipv6/ipv6_sockglue.c): repair
-// mode leaves it at the least size that there is.
-func (s *inetSocket) syncMSS() error {
-	if s.rec.Family == unix.AF_INET || inet.AddrPort(s.rec.Remote).Addr().Is4() {
-		return inet.Set(s.fd, unix.IPPROTO_IP, unix.IP_OPTIONS, nil)
+// Repair mode leaves the size of segments at the least that there is, whatever the
+// peer takes. It is computed when the connection is made and when the headers
+// of IP may have changed: an empty change does for IPv4 (IP_OPTIONS). For IPv6 the
+// connection is made with the size as the program's own wish, which is up to
+// maxWish (net/ipv4/tcp_output.c, tcp_connect_init), and taken back.
+
+// maxWish is the most that TCP_MAXSEG takes (MAX_TCP_WINDOW).
+const maxWish = 32767
+
+func (s *inetSocket) ipv6() bool {
+	return s.rec.Family == unix.AF_INET6 && inet.AddrPort(s.rec.Remote).Addr().Is6()
+}
+
+// wishMSS comes before the connection is made.
+func (s *inetSocket) wishMSS(options [][2]uint32) error {
+	mss := inet.MSS(options)
+	if !s.ipv6() || mss == 0 {
+		return nil
 	}
-	return inet.Set(s.fd, unix.IPPROTO_IPV6, unix.IPV6_DSTOPTS, nil)
+	return inet.SetInt(s.fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, int(min(mss, maxWish)))
+}
+
+// syncMSS comes after.
+func (s *inetSocket) syncMSS() error {
+	if s.ipv6() {
+		return inet.SetInt(s.fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 0)
+	}
+	return inet.Set(s.fd, unix.IPPROTO_IP, unix.IP_OPTIONS, nil)
 }
 
 // establish makes the connection of the record, with its queues.

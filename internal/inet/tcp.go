@@ -155,6 +155,16 @@ func Negotiated(i Info, mss uint32) [][2]uint32 {
 	return list
 }
 
+// MSS gives the largest segment that the peer announced, 0 if it is not there.
+func MSS(options [][2]uint32) uint32 {
+	for _, o := range options {
+		if o[0] == optMSS {
+			return o[1]
+		}
+	}
+	return 0
+}
+
 // windowSize is sizeof(struct tcp_repair_window).
 const windowSize = 20
 

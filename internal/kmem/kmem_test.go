@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// open skips where the kernel does not let us.
 func open(t *testing.T) *Reader {
 	t.Helper()
 	r, err := Open()
@@ -116,62 +115,4 @@ func FuzzTypes(f *testing.F) {
 			types.Offset(id, "c")
 		}
 	})
-}
-		t.Skipf("not here: %v", err)
-	}
-	t.Cleanup(func() { r.Close() })
-	return r
-}
-
-func TestRead(t *testing.T) {
-	r := open(t)
-	task, err := r.task()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tgid, err := r.Number(task, "task_struct", "tgid")
-	if err != nil || int(tgid) != unix.Getpid() {
-		t.Errorf("tgid is %d, %v; want %d", tgid, err, unix.Getpid())
-	}
-	if err := r.Read(0, make([]byte, 8)); err == nil {
-		t.Error("address 0 was read")
-	}
-	if _, err := r.Field("task_struct", "no such member"); err == nil {
-		t.Error("a member was found that is not there")
-	}
-}
-
-// TestPage finds a page in the linear map and reads what a pipe has.
-func TestPage(t *testing.T) {
-	r := open(t)
-	var ends [2]int
-	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(ends[0])
-	defer unix.Close(ends[1])
-	want := []byte("what the pipe has")
-	if _, err := unix.Write(ends[1], want); err != nil {
-		t.Fatal(err)
-	}
-	pipe, err := r.Private(ends[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	bufs, err := r.Number(pipe, "pipe_inode_info", "bufs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err := r.Number(bufs, "pipe_buffer", "page")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, err := r.Page(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make([]byte, len(want))
-	if err := r.Read(at, got); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("got %q, %v", got, err)
-	}
 }
