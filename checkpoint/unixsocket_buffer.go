@@ -53,6 +53,43 @@ func (p *pendingReader) sender(parms, pid uint64, m *specs.Message) error {
 	return err
 }
 
+// senders gives the tree's numbers of all who sent what is in the queue of a
+// socket of ours, by our own.
+func (p *pendingReader) senders(fd int) (map[int32]int32, error) {
+	sock, err := p.k.Private(fd)
+	if err != nil {
+		return nil, err
+	}
+	sk, err := p.k.Follow(sock, "socket.sk")
+	if err != nil {
+		return nil, err
+	}
+	messages, err := p.queue(sk)
+	if err != nil {
+		return nil, err
+	}
+	found := map[int32]int32{}
+	for _, skb := range messages {
+		parms, err := p.k.Follow(skb, "sk_buff.cb&")
+		if err != nil {
+			return nil, err
+		}
+		pid, err := p.k.Follow(parms, "unix_skb_parms.pid")
+		if err != nil {
+			return nil, err
+		}
+		if pid == 0 {
+			continue
+		}
+		host, inner, err := p.numbers(pid)
+		if err != nil {
+			return nil, err
+		}
+		found[host] = inner
+	}
+	return found, nil
+}
+
 // files numbers the descriptions that are in flight (struct scm_fp_list). They are
 // known by address only: one that is nowhere else cannot be had.
 func (p *pendingReader) files(fp uint64) ([]specs.ID, error) {

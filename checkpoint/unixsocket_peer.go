@@ -97,8 +97,7 @@ func (d *dump) peerPID(f *openFile, host int) (int32, error) {
 		return int32(host), nil
 	}
 	if f.flight {
-		// No task has the socket: as for a process outside.
-		return 0, nil
+		return d.peerInFlight(f)
 	}
 	var pid int32
 	err := d.inquire(f.proc, func(q *inquiry) {
@@ -111,6 +110,29 @@ func (d *dump) peerPID(f *openFile, host int) (int32, error) {
 		}, unix.SYS_GETSOCKOPT, uint64(f.fd), unix.SOL_SOCKET, unix.SO_PEERCRED, out, q.at+credSize)
 	})
 	return pid, err
+}
+
+// peerInFlight is peerPID for a socket that no task has, and so none can be asked
+// about.
+func (d *dump) peerInFlight(f *openFile) (int32, error) {
+	k, err := d.kernelMemory()
+	if err != nil {
+		return 0, f.unsupported("its peer credentials name a process that is dead or outside, which this kernel does not show ("+err.Error()+")",
+			"let the program receive it first")
+	}
+	own, err := f.dup()
+	if err != nil {
+		return 0, err
+	}
+	sock, err := k.Private(int(own.Fd()))
+	if err != nil {
+		return 0, err
+	}
+	pid, err := k.Follow(sock, "socket.sk", "sock.sk_peer_pid")
+	if err != nil {
+		return 0, err
+	}
+	return (&pendingReader{d: d, k: k}).number(pid)
 }
 
 // living gives the tree's number of a process of the tree.

@@ -200,36 +200,44 @@ func (p *pendingReader) number(pid uint64) (int32, error) {
 	if pid == 0 {
 		return 0, nil
 	}
+	_, inner, err := p.numbers(pid)
+	return inner, err
+}
+
+// numbers gives our number of a struct pid, and the tree's.
+func (p *pendingReader) numbers(pid uint64) (host, inner int32, err error) {
 	ours, err := p.k.Level()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	last, err := p.half(pid, "pid.level&")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	numbers, err := p.k.Follow(pid, "pid.numbers&")
+	array, err := p.k.Follow(pid, "pid.numbers&")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	size, err := p.k.Size("upid")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	at := func(level int) (uint32, error) { return p.half(numbers+uint64(level*size), "upid.nr&") }
-	host, err := at(ours)
-	if err != nil {
-		return 0, err
+	at := func(level int) (int32, error) {
+		n, err := p.half(array+uint64(level*size), "upid.nr&")
+		return int32(n), err
+	}
+	if host, err = at(ours); err != nil {
+		return 0, 0, err
 	}
 	if inner, ok := p.d.living(int(host)); ok {
-		return inner, nil
+		return host, inner, nil
 	}
 	inside := ours + max(p.d.depth(), 1) - 1
 	if int(last) < inside {
-		return 0, nil
+		return host, 0, nil
 	}
-	n, err := at(inside)
-	return int32(n), err
+	inner, err = at(inside)
+	return host, inner, err
 }
 
 // peerName gives the name of the client, which is closed but remembered.

@@ -26,6 +26,8 @@ type queueReader struct {
 	// at is how many bytes of the queue are read, total how many there are
 	// (not known of datagrams).
 	at, total int
+	// senders are the pids of senders, by the host's numbers.
+	senders map[int32]int32
 }
 
 // queueChunk is more than the kernel puts into one piece of a stream
@@ -99,7 +101,11 @@ func (r *queueReader) add(m *afunix.Message) error {
 		msg.From = nil
 	}
 	if m.Creds != nil && (m.Creds.Pid != 0 || m.Creds.Uid != overflowID) {
-		pid, _ := r.d.living(int(m.Creds.Pid))
+		pid, err := r.sender(m.Creds.Pid)
+		if err != nil {
+			m.Close()
+			return err
+		}
 		msg.Creds = []uint32{uint32(pid), m.Creds.Uid, m.Creds.Gid}
 	}
 	var err error
@@ -109,6 +115,25 @@ func (r *queueReader) add(m *afunix.Message) error {
 	}
 	r.queue = append(r.queue, msg)
 	return err
+}
+
+// sender turns the host's pid of a sender into the tree's. Of one that is dead
+// only the kernel knows what it was there.
+func (r *queueReader) sender(host int32) (int32, error) {
+	if pid, ok := r.d.living(int(host)); ok || host == 0 {
+		return pid, nil
+	}
+	if r.senders == nil {
+		k, err := r.d.kernelMemory()
+		if err != nil {
+			return 0, r.f.unsupported("its queue has credentials of a process that is dead or outside, which this kernel does not show ("+err.Error()+")",
+				"let the program read from it")
+		}
+		if r.senders, err = (&pendingReader{d: r.d, k: k}).senders(r.fd); err != nil {
+			return 0, err
+		}
+	}
+	return r.senders[host], nil
 }
 
 // overflowID stands for ids that were not sent.

@@ -209,8 +209,10 @@ func (s *scratch) bind(parent, f *os.File, name []byte) (address, error) {
 	}
 	base := path.Base(string(name))
 	here := d.made[0]
-	for _, part := range strings.Split(path.Dir("/"+string(name)), "/") {
-		// Above the root ".." leads nowhere.
+	parts := strings.Split(string(name), "/")
+	for _, part := range parts[:len(parts)-1] {
+		// Each must be there, even if ".." leads out again; above the root
+		// that leads nowhere.
 		here = path.Join(d.made[0], path.Join("/", strings.TrimPrefix(here, d.made[0]), part))
 		if err := d.mkdir(here); err != nil {
 			return address{}, err
