@@ -94,13 +94,48 @@ func putPieces(w *os.File, data []byte, rec *specs.Pipe) error {
 			}
 			now = want
 		}
-		if err := putAll(w, data[:length]); err != nil {
+		put := putAll
+		if want&unix.O_DIRECT == 0 && i+1 < len(rec.Packets) {
+			put = putApart
+		}
+		if err := put(w, data[:length]); err != nil {
 			return err
 		}
 		data = data[length:]
 	}
 	if len(data) > 0 {
 		return errors.New("the pieces of a pipe are shorter than its data")
+	}
+	return nil
+}
+
+// putApart puts a part of a stream into a pipe so that a packet that is written
+// next does not become a part of it, as the kernel has it if there is room in the
+// page (fs/pipe.c): to a page that came by tee(2) nothing is added.
+func putApart(w *os.File, data []byte) error {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return err
+	}
+	defer unix.Close(fds[0])
+	own := os.NewFile(uintptr(fds[1]), "pipe")
+	defer own.Close()
+	size, err := unix.FcntlInt(w.Fd(), unix.F_GETPIPE_SZ, 0)
+	if err != nil {
+		return err
+	}
+	if err := resize(own, size); err != nil {
+		return err
+	}
+	if err := putAll(own, data); err != nil {
+		return err
+	}
+	n, err := unix.Tee(fds[0], int(w.Fd()), len(data), unix.SPLICE_F_NONBLOCK)
+	if err == nil && int(n) != len(data) {
+		err = fmt.Errorf("%d of them fit", n)
+	}
+	if err != nil {
+		return fmt.Errorf("put %d bytes: %w", len(data), err)
 	}
 	return nil
 }
