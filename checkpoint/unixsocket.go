@@ -41,9 +41,6 @@ func refuseUnix(d *dump, f *openFile) error {
 		}
 		return f.unsupported("belongs to a network namespace that no task is in", "close it before the checkpoint")
 	}
-	if len(info.Name) > 0 && !info.home {
-		return f.unsupported("has a name in another network namespace than the container's", "close it before the checkpoint")
-	}
 	own, err := f.dup()
 	if err != nil {
 		return err
@@ -56,6 +53,12 @@ func refuseUnix(d *dump, f *openFile) error {
 	}
 	if err := d.refusePeer(f, info); err != nil {
 		return err
+	}
+	// An accepted socket belongs to its client's namespace, where it occupies no
+	// name.
+	connection := info.HasPeer && info.Type != unix.SOCK_DGRAM
+	if afunix.Abstract(info.Name) && !info.home && !connection {
+		return f.unsupported("has a name in another network namespace than the container's", "close it before the checkpoint")
 	}
 	if info.State == afunix.Listen {
 		return d.refusePending(f, info)

@@ -12,7 +12,7 @@ import socket
 import time
 
 STATE = os.environ.get("STATE_DIR", "/state")
-PATH = "/run/server.sock"
+PATH = os.environ.get("SOCKET", "/run/server.sock")
 NONCE = secrets.token_hex(8)
 
 
@@ -28,6 +28,7 @@ async def serve(sock):
         while line := await reader.readline():
             writer.write(b"%d\n" % (int(line) + 1))
             await writer.drain()
+        writer.close()
 
     server = await asyncio.start_unix_server(answer, sock=sock)
     async with server:
