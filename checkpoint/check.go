@@ -72,6 +72,7 @@ func (d *dump) checkProcess(p *process) []error {
 	if err := d.checkUndo(p); err != nil {
 		problems = append(problems, err)
 	}
+	problems = append(problems, d.checkSharing(p)...)
 	fds, err := procfs.ListFDs(p.pid)
 	if err != nil {
 		return problems

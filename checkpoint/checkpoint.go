@@ -58,6 +58,7 @@ func newDump(t *Target, o *Options) *dump {
 	d.frozen.threads = map[int]*thread{}
 	d.spaces = map[specs.ID]*specs.Memory{}
 	d.frozen.sleeps = map[int]*sleeping.Sleep{}
+	d.frozen.remainders = map[int][]byte{}
 	d.frozen.watch = sleeping.NewWatch()
 	return d
 }

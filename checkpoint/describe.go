@@ -176,6 +176,9 @@ func (d *dump) registers(p *process, th *thread) (ptrace.Registers, error) {
 			th.left = &specs.Sleep{Syscall: int32(s.Syscall), Left: s.Left}
 		}
 	}
+	if err := th.putRemainder(p, &home); err != nil {
+		return home, err
+	}
 	seq, err := th.traced.RSeq()
 	if err != nil {
 		return home, err

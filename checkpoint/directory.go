@@ -19,7 +19,7 @@ func directoryKind() fileKind {
 			var err error
 			if f.stat.Nlink == 0 {
 				dir.Path = strings.TrimSuffix(f.link, deletedSuffix)
-				dir.Ghost, err = d.ghost(f.path(), dir.Path, &f.stat)
+				dir.Ghost, err = d.ghost(f.path(), dir.Path, &f.stat, 0)
 			}
 			return dir, err
 		},

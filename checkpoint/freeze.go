@@ -29,6 +29,8 @@ type frozen struct {
 	// sleeps are the timed system calls that threads were in before the freeze.
 	watch  *sleeping.Watch
 	sleeps map[int]*sleeping.Sleep
+	// remainders stood where such calls write what is left of their time.
+	remainders map[int][]byte
 	// candidates are the processes that were there before the freeze.
 	candidates []int
 	// paused is true as long as the tasks cannot stop, being in the freezer.
@@ -51,6 +53,7 @@ func (f *frozen) look(t *Target) error {
 		for _, tid := range tids {
 			if s, err := f.watch.Look(pid, tid); err == nil {
 				f.sleeps[tid] = &s
+				f.remainders[tid] = keepRemainder(pid, &s)
 			}
 		}
 	}
@@ -180,7 +183,7 @@ func (f *frozen) seizeProcess(pid int) (int, error) {
 // seize takes one thread under control and asks it to stop. It returns nil for
 // one that is ending.
 func (f *frozen) seize(p *process, tid int) (*thread, error) {
-	th := &thread{tid: tid, sleep: f.sleeps[tid]}
+	th := &thread{tid: tid, sleep: f.sleeps[tid], remainder: f.remainders[tid]}
 	var err error
 	th.traced, err = ptrace.Seize(tid, seizeOptions)
 	if errors.Is(err, unix.EPERM) {

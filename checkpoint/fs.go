@@ -66,7 +66,7 @@ func (d *dump) saveFS() error {
 		}
 		if stat.Nlink == 0 {
 			fs.Cwd = strings.TrimSuffix(cwd, deletedSuffix)
-			if fs.Ghost, err = d.ghost(p.path("cwd"), fs.Cwd, &stat); err != nil {
+			if fs.Ghost, err = d.ghost(p.path("cwd"), fs.Cwd, &stat, 0); err != nil {
 				return err
 			}
 		}

@@ -24,7 +24,7 @@ func pathKind() fileKind {
 				return p, nil
 			}
 			var err error
-			p.Ghost, err = d.ghost(f.path(), p.Path, &f.stat)
+			p.Ghost, err = d.ghost(f.path(), p.Path, &f.stat, 0)
 			return p, err
 		},
 	}

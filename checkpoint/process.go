@@ -46,10 +46,12 @@ type thread struct {
 	status     procfs.Status
 	stat       procfs.Stat
 	// sleep is the timed system call seen before the stop, left what remains of it.
-	sleep  *sleeping.Sleep
-	left   *specs.Sleep
-	rseq   ptrace.RSeq
-	record *specs.Thread
+	sleep *sleeping.Sleep
+	left  *specs.Sleep
+	// remainder is what the stop has overwritten in the sleeper's memory.
+	remainder []byte
+	rseq      ptrace.RSeq
+	record    *specs.Thread
 	// home are the registers with which the thread shall go on.
 	home ptrace.Registers
 }

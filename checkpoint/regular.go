@@ -26,7 +26,7 @@ func regularKind() fileKind {
 		},
 		refuse: refuseRegular,
 		save: func(d *dump, f *openFile, base specs.Description) (specs.File, error) {
-			r, err := d.regular(f.path(), f.link, &f.stat)
+			r, err := d.regular(f.path(), f.link, &f.stat, base.Flags)
 			if err != nil {
 				return nil, err
 			}
@@ -70,7 +70,8 @@ func (d *dump) reaches(path string, stat *unix.Stat_t) bool {
 
 // regular makes the record of a regular file that is reached through magic, a
 // link in /proc; link is where that leads.
-func (d *dump) regular(magic, link string, stat *unix.Stat_t) (*specs.Regular, error) {
+// flags are those of the description, 0 for a file that is only mapped.
+func (d *dump) regular(magic, link string, stat *unix.Stat_t, flags uint32) (*specs.Regular, error) {
 	r := &specs.Regular{Path: link, Size: stat.Size, Mtime: stat.Mtim.Nano(), Mode: stat.Mode}
 	if stat.Nlink > 0 && d.reaches(link, stat) {
 		return r, nil
@@ -83,12 +84,12 @@ func (d *dump) regular(magic, link string, stat *unix.Stat_t) (*specs.Regular, e
 		return r, nil
 	}
 	var err error
-	r.Ghost, err = d.ghost(magic, r.Path, stat)
+	r.Ghost, err = d.ghost(magic, r.Path, stat, flags)
 	return r, err
 }
 
 // ghost saves a file without a name, once.
-func (d *dump) ghost(magic, path string, stat *unix.Stat_t) (specs.ID, error) {
+func (d *dump) ghost(magic, path string, stat *unix.Stat_t, flags uint32) (specs.ID, error) {
 	key := inodeKey{dev: stat.Dev, ino: stat.Ino}
 	if id := d.files.ghosts[key]; id != 0 {
 		return id, nil
@@ -96,6 +97,9 @@ func (d *dump) ghost(magic, path string, stat *unix.Stat_t) (specs.ID, error) {
 	g := &specs.Ghost{
 		Path: path, Mode: stat.Mode, UID: stat.Uid, GID: stat.Gid, Size: stat.Size,
 		Mtime: stat.Mtim.Nano(), Atime: stat.Atim.Nano(),
+	}
+	if flags&unix.O_TMPFILE == unix.O_TMPFILE {
+		g.TmpFlags = flags
 	}
 	if stat.Mode&unix.S_IFMT == unix.S_IFREG {
 		f, err := os.Open(magic)
@@ -119,7 +123,7 @@ func (d *dump) inode(magic, link string, stat *unix.Stat_t, write bool) (specs.I
 	if id := d.files.inodes[key]; id != 0 {
 		return id, nil
 	}
-	r, err := d.regular(magic, link, stat)
+	r, err := d.regular(magic, link, stat, 0)
 	if err != nil {
 		return 0, err
 	}

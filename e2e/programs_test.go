@@ -23,6 +23,10 @@ func TestPrograms(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startProgram(t, name, needs[name])
+			if why := refusals[name]; why != "" {
+				wantRefusal(t, p, why)
+				return
+			}
 			s := subject{
 				Container: p.Container,
 				verify:    func(t *testing.T, when string) { t.Helper(); p.Check(when) },
@@ -33,6 +37,24 @@ func TestPrograms(t *testing.T) {
 			s.cycle(t)
 		})
 	}
+}
+
+// refusals are programs that cannot be saved, and what the refusal names.
+var refusals = map[string]string{
+	"sharing": "of its own",
+}
+
+// wantRefusal wants check and checkpoint to refuse a program by name, and the
+// program to go on.
+func wantRefusal(t *testing.T, p *rig.Program, why string) {
+	t.Helper()
+	for _, args := range [][]string{{"check"}, {"checkpoint", "--image", p.Image}} {
+		r := p.TryRethaw(args[0], append(args[1:], p.ID)...)
+		if r.Code != exitUnsupported || !strings.Contains(r.Stdout+r.Stderr, why) {
+			t.Errorf("%s: exit code %d, want %d and %q in: %s%s", args[0], r.Code, exitUnsupported, why, r.Stdout, r.Stderr)
+		}
+	}
+	p.Check("after refusals")
 }
 
 // startProgram runs a state program, or skips where the kernel has not what it

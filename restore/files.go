@@ -21,6 +21,8 @@ type files struct {
 	readOnly map[specs.ID]*os.File
 	// ghosts are deleted files, made once.
 	ghosts map[specs.ID]*os.File
+	// tmpTaken tells whose first description has been handed out.
+	tmpTaken map[specs.ID]bool
 	// holders tell for each description the tasks' tables that lead to it.
 	holders map[specs.ID][]holder
 	// flying are descriptions that are in flight in the queue of a socket.

@@ -8,6 +8,7 @@ import (
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"github.com/rethaw/rethaw/internal/sleeping"
+	"golang.org/x/sys/unix"
 )
 
 // finish sets extended state, signal mask and registers of a thread.
@@ -35,6 +36,11 @@ func (r *restorer) finish(t *task, th *thread) error {
 // resume has an interrupted sleep go on for what was left of it.
 func (r *restorer) resume(t *task, regs *ptrace.Registers, nr int, left int64) error {
 	call := sleeping.CallOf(regs)
+	if nr == unix.SYS_NANOSLEEP || nr == unix.SYS_CLOCK_NANOSLEEP {
+		// What the kernel had written of the rest was taken back at the
+		// checkpoint.
+		call.Ret = -int64(sleeping.ERESTARTNOHAND)
+	}
 	change, err := sleeping.Resume(call, nr, left)
 	if errors.Is(err, sleeping.ErrUntimed) {
 		return nil // the kernel restarts it

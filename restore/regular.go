@@ -52,6 +52,13 @@ func (r *restorer) openNamed(path, link string, ghost specs.ID, flags int) (*os.
 		if err != nil {
 			return nil, err
 		}
+		if flags&unix.O_TMPFILE == unix.O_TMPFILE {
+			if g, err = r.tmpfile(ghost, g); g != nil || err != nil {
+				return g, err
+			}
+			flags &^= unix.O_TMPFILE &^ unix.O_DIRECTORY
+			g = r.files.ghosts[ghost]
+		}
 		// Our own descriptor is seen through our own /proc only.
 		name = fmt.Sprintf("/proc/self/fd/%d", g.Fd())
 		var f *os.File

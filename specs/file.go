@@ -61,6 +61,9 @@ type Ghost struct {
 	Mtime int64    `cbor:"6,keyasint,omitempty"`
 	Atime int64    `cbor:"7,keyasint,omitempty"`
 	Pages []Extent `cbor:"8,keyasint,omitempty"`
+	// TmpFlags are the flags with which the file was made, if that was without a
+	// name (O_TMPFILE of open(2)).
+	TmpFlags uint32 `cbor:"9,keyasint,omitempty"`
 }
 
 // RecordType implements Record.

@@ -3,12 +3,16 @@ package snapshot
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
+
+// nameless finds the name that the kernel makes up for a file without one.
+var nameless = regexp.MustCompile(`#[0-9]+ \(deleted\)$`)
 
 // description is an open file description and the task and descriptor where it was
 // first seen.
@@ -74,7 +78,8 @@ func (l *look) file(dir string, pid, fd, handle int) (Facts, error) {
 	if kind, number, ok := strings.Cut(target, ":["); ok && !strings.HasPrefix(target, "/") && kind != "anon_inode" {
 		target = l.same(kind, number)
 	}
-	l.put(facts, "file", "target", target)
+	// A file without a name (O_TMPFILE) is called by its inode number.
+	l.put(facts, "file", "target", nameless.ReplaceAllString(target, "#N (deleted)"))
 	l.put(facts, "file", "mode", fmt.Sprintf("%o", stat.Mode))
 	l.put(facts, "file", "owner", fmt.Sprintf("%d:%d", stat.Uid, stat.Gid))
 	if !strings.HasPrefix(target, "anon_inode") {

@@ -1,0 +1,41 @@
+package checkpoint
+
+import (
+	"fmt"
+
+	"github.com/rethaw/rethaw/internal/procfs"
+)
+
+// kcmpSighand is KCMP_SIGHAND.
+const kcmpSighand = 4
+
+// checkSharing refuses what tasks share in ways that no C library brings about:
+// threads with a table of descriptors or a working directory of their own
+// (unshare(2)), and processes with common signal handlers (CLONE_SIGHAND
+// without CLONE_THREAD).
+func (d *dump) checkSharing(p *process) []error {
+	var problems []error
+	tids, err := procfs.ListTasks(p.pid)
+	if err != nil {
+		return nil
+	}
+	for _, tid := range tids {
+		if tid == p.pid {
+			continue
+		}
+		for kind, what := range map[int]string{kcmpFiles: "table of descriptors", kcmpFS: "working directory"} {
+			if r := kcmp(p.pid, tid, kind, 0, 0); r > 0 {
+				problems = append(problems, p.unsupported(fmt.Sprintf("thread %d", tid), "has a "+what+" of its own", "let the thread end first"))
+			}
+		}
+	}
+	for _, o := range d.live() {
+		if o == p {
+			break
+		}
+		if kcmp(o.pid, p.pid, kcmpVM, 0, 0) == 0 && kcmp(o.pid, p.pid, kcmpSighand, 0, 0) == 0 {
+			problems = append(problems, p.unsupported("signal handlers", fmt.Sprintf("are shared with process %d", o.nspid), "let one of the two end first"))
+		}
+	}
+	return problems
+}
