@@ -96,6 +96,10 @@ func (l *look) socket(facts Facts, fd int) {
 	for _, o := range socketOptions {
 		value := make([]byte, 64)
 		if n, err := getsockopt(fd, o.level, o.option, value); err == nil {
+			if o.option == unix.SO_RCVBUF && o.level == unix.SOL_SOCKET && n == 4 {
+				// What TCP tunes by itself may be odd; what can be set is even.
+				binary.NativeEndian.PutUint32(value, (binary.NativeEndian.Uint32(value)+1)&^1)
+			}
 			l.put(facts, "file", "so "+o.name, hex.EncodeToString(value[:n]))
 		}
 	}

@@ -4,6 +4,7 @@ package snapshot
 var movingFacts = []string{
 	"Threads", "stat num_threads", "SigPnd", "ShdPnd", "SigBlk",
 	"readable", "fdinfo eventfd-count", "fdinfo it_value", "fdinfo ticks", "fdinfo tfd", "fdinfo pos",
+	"so rcvbuf", "so sndbuf", // TCP tunes them
 }
 
 // prune leaves of a snapshot what stays the same while a program is at work: not
