@@ -159,13 +159,8 @@ func refuseTerminal(d *dump, f *openFile) error {
 		}
 		return nil
 	}
-	if f.device() == [2]uint32{tty.TTYMajor, tty.CurrentMinor} && !d.target.Host {
-		if len(p.controls) == 0 {
-			return f.unsupported("its terminal controls no task any more", "close it before the checkpoint")
-		}
-		if p.master == nil && !p.console {
-			return f.unsupported("is the terminal of a session that was started from outside", "end that session (exec) before the checkpoint")
-		}
+	if f.device() == [2]uint32{tty.TTYMajor, tty.CurrentMinor} && !d.target.Host && p.master == nil && !p.console {
+		return f.unsupported("is the terminal of a session that was started from outside", "end that session (exec) before the checkpoint")
 	}
 	own, err := f.dup()
 	if err != nil {

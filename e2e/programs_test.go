@@ -93,6 +93,7 @@ func reserveHugePages(t *testing.T, n int) {
 
 // needs are what programs want of their container beyond the usual.
 var needs = map[string]rig.Config{
+	"pty":     {Caps: []string{"CAP_SYS_ADMIN"}},                   // hanging up, fixed settings
 	"uts":     {Caps: []string{"CAP_SYS_ADMIN"}, Unconfined: true}, // sethostname
 	"tmpfs":   {Caps: []string{"CAP_SYS_ADMIN"}, Unconfined: true}, // mount
 	"hugetlb": {Caps: []string{"CAP_IPC_LOCK"}},                    // SHM_HUGETLB

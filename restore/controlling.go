@@ -187,7 +187,10 @@ func (r *restorer) openCurrentFile(id specs.ID, rec *specs.Terminal) error {
 		opener = r.root
 	}
 	if opener == nil {
-		return fmt.Errorf("%w: terminal %d controls no task", ErrUnfit, rec.Index)
+		var err error
+		if opener, err = r.ghostSession(rec.Index); err != nil {
+			return err
+		}
 	}
 	fd, err := r.openCurrent(opener, rec.Path, uint64(int(rec.Flags)&^creation))
 	if err != nil {
@@ -203,10 +206,30 @@ func (r *restorer) openCurrentFile(id specs.ID, rec *specs.Terminal) error {
 		return err
 	}
 	r.files.open[id] = os.NewFile(uintptr(ours), rec.Path)
+	if opener.ghost {
+		if err := r.giveUp(opener); err != nil {
+			return err
+		}
+	}
 	if _, err := r.call(opener, unix.SYS_CLOSE, fd); err != nil {
 		return err
 	}
 	return setBase(r.files.open[id], &rec.Description, false)
+}
+
+// ghostSession makes a helper whose controlling terminal is one that controls
+// nobody any more: the session in which /dev/tty was opened has ended.
+func (r *restorer) ghostSession(index int32) (*task, error) {
+	pid := r.freePID()
+	g := r.newGhost(pid, pid)
+	if err := r.fork(r.root, g); err != nil {
+		return nil, err
+	}
+	err := r.onTerminal(g, index, func(fd uint64) error {
+		_, err := r.call(g, unix.SYS_IOCTL, fd, unix.TIOCSCTTY, 0)
+		return err
+	})
+	return g, err
 }
 
 // resized tells the foreground group of a console that its size is not what it

@@ -65,6 +65,10 @@ func (r *restorer) end(t *task) error {
 			return err
 		}
 	}
+	// SIGHUP of a terminal that was given up must not end it.
+	if err := r.drain(t); err != nil {
+		return err
+	}
 	signal := unix.Signal(t.rec.ExitCode & 0x7f)
 	if signal != 0 {
 		return r.endBy(t, signal)

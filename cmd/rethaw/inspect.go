@@ -104,19 +104,39 @@ func describeFile(r specs.Record) string {
 	case *specs.Memfd:
 		return fmt.Sprintf("memfd, object %d", f.Object)
 	case *specs.Terminal:
-		if f.Console {
-			return "console"
-		}
-		if f.Master {
-			return fmt.Sprintf("terminal %d, master", f.Index)
-		}
-		return fmt.Sprintf("terminal %d", f.Index)
+		return describeTerminal(f)
 	case *specs.UnixSocket:
 		return describeUnix(f)
 	case *specs.InetSocket:
 		return describeInet(f)
 	}
 	return typeName(r)
+}
+
+// describeTerminal tells which terminal it is, and what is typed or printed and
+// not read.
+func describeTerminal(f *specs.Terminal) string {
+	text := fmt.Sprintf("terminal %d", f.Index)
+	if f.Console {
+		text = "console"
+	}
+	if f.Master {
+		text += ", master"
+	}
+	if f.Current {
+		text += " as /dev/tty"
+	}
+	if f.HungUp {
+		text += ", hung up"
+	}
+	if f.Pair != nil {
+		n := len(f.Pair.Rest) + len(f.Pair.Output)
+		for _, line := range f.Pair.Lines {
+			n += len(line)
+		}
+		text += queued(n)
+	}
+	return text
 }
 
 // queued tells of data that waits in a queue.
