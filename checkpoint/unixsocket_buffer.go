@@ -53,9 +53,8 @@ func (p *pendingReader) sender(parms, pid uint64, m *specs.Message) error {
 	return err
 }
 
-// senders gives the tree's numbers of all who sent what is in the queue of a
-// socket of ours, by our own.
-func (p *pendingReader) senders(fd int) (map[int32]int32, error) {
+// queueOf lists the buffers in the queue of a socket of ours.
+func (p *pendingReader) queueOf(fd int) ([]uint64, error) {
 	sock, err := p.k.Private(fd)
 	if err != nil {
 		return nil, err
@@ -64,7 +63,54 @@ func (p *pendingReader) senders(fd int) (map[int32]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	messages, err := p.queue(sk)
+	return p.queue(sk)
+}
+
+// withEmpty adds to the messages that were read from a queue those that could not
+// be: an empty message that was peeked at before, by us for an earlier image, is
+// passed over for ever. These are the oldest of the empty ones.
+func (p *pendingReader) withEmpty(fd int, read []specs.Message) ([]specs.Message, error) {
+	buffers, err := p.queueOf(fd)
+	if err != nil || len(buffers) == len(read) {
+		return read, err
+	}
+	hidden := len(buffers) - len(read)
+	all := make([]specs.Message, 0, len(buffers))
+	for _, skb := range buffers {
+		size, err := p.half(skb, "sk_buff.len&")
+		if err != nil {
+			return nil, err
+		}
+		if size > 0 || hidden == 0 {
+			if len(read) == 0 {
+				return nil, fmt.Errorf("queue of %d messages has others than were read", len(buffers))
+			}
+			all, read = append(all, read[0]), read[1:]
+			continue
+		}
+		hidden--
+		m, err := p.message(skb)
+		if err != nil {
+			return nil, err
+		}
+		sender, err := p.k.Follow(skb, "sk_buff.sk")
+		if err != nil {
+			return nil, err
+		}
+		if sender != 0 {
+			if m.From, err = p.name(sender); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, *m)
+	}
+	return all, nil
+}
+
+// senders gives the tree's numbers of all who sent what is in the queue of a
+// socket of ours, by our own.
+func (p *pendingReader) senders(fd int) (map[int32]int32, error) {
+	messages, err := p.queueOf(fd)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ type unixSockets struct {
 	clients map[uint64]uint64
 	// standing tells that the dump was made when all tasks stood still.
 	standing bool
+	// complete tells that namespaces other than the container's were read too.
+	complete bool
 	// holders are the processes of the host by the inodes of their sockets, read
 	// when first asked for.
 	holders map[uint64]int
@@ -38,30 +40,35 @@ func (d *dump) stands() bool { return d.stopped != 0 }
 
 // find gives what is known of a socket, nil if nothing is.
 func (u *unixSockets) find(d *dump, inode uint64) (*socketInfo, error) {
-	if u.byInode == nil || u.standing != d.stands() {
-		if err := u.load(d); err != nil {
+	// While tasks run, a socket that is not there may have been made since.
+	for _, load := range []func(*dump) error{u.load, u.loadOthers, u.reload} {
+		if err := load(d); err != nil {
 			return nil, err
 		}
-	}
-	info := u.byInode[inode]
-	if info == nil && !d.stands() {
-		// Made since we looked.
-		if err := u.load(d); err != nil {
-			return nil, err
+		if info := u.byInode[inode]; info != nil {
+			return info, nil
 		}
-		info = u.byInode[inode]
 	}
-	return info, nil
+	return nil, nil
 }
 
-// load reads all namespaces.
+// load reads the container's namespace, unless it has been read.
 func (u *unixSockets) load(d *dump) error {
-	u.byInode, u.clients, u.standing = map[uint64]*socketInfo{}, map[uint64]uint64{}, d.stands()
+	if u.byInode != nil && u.standing == d.stands() {
+		return nil
+	}
+	u.byInode, u.clients, u.standing, u.complete = map[uint64]*socketInfo{}, map[uint64]uint64{}, d.stands(), false
+	return u.dump(d.target.Init, true)
+}
+
+// loadOthers reads ours and those of other tasks, unless they have been read.
+func (u *unixSockets) loadOthers(d *dump) error {
+	if u.complete {
+		return nil
+	}
+	u.complete = true
 	home, err := procfs.Readlink(d.target.Init, "ns/net")
 	if err != nil {
-		return err
-	}
-	if err := u.dump(d.target.Init, true); err != nil {
 		return err
 	}
 	seen := map[string]bool{home: true}
@@ -78,6 +85,18 @@ func (u *unixSockets) load(d *dump) error {
 	return nil
 }
 
+// reload reads all anew as long as the tasks run.
+func (u *unixSockets) reload(d *dump) error {
+	if d.stands() {
+		return nil
+	}
+	u.byInode = nil
+	if err := u.load(d); err != nil {
+		return err
+	}
+	return u.loadOthers(d)
+}
+
 func (d *dump) livePids() []int {
 	var pids []int
 	for _, p := range d.live() {
@@ -89,7 +108,7 @@ func (d *dump) livePids() []int {
 // dump adds the sockets of one task's namespace.
 func (u *unixSockets) dump(pid int, home bool) error {
 	var all []afunix.Info
-	err := ns.Enter(pid, ns.Net, func() error {
+	dump := func() error {
 		diag, err := afunix.DiagSocket()
 		if err != nil {
 			return err
@@ -97,7 +116,13 @@ func (u *unixSockets) dump(pid int, home bool) error {
 		defer diag.Close()
 		all, err = afunix.Dump(diag)
 		return err
-	})
+	}
+	var err error
+	if pid == os.Getpid() {
+		err = dump()
+	} else {
+		err = ns.Enter(pid, ns.Net, dump)
+	}
 	if err != nil {
 		return fmt.Errorf("list unix sockets: %w", err)
 	}

@@ -246,7 +246,12 @@ func (p *pendingReader) peerName(sk uint64) ([]byte, error) {
 	if err != nil || peer == 0 {
 		return nil, err
 	}
-	addr, err := p.k.Follow(peer, "unix_sock.addr")
+	return p.name(peer)
+}
+
+// name gives the name of a socket.
+func (p *pendingReader) name(sk uint64) ([]byte, error) {
+	addr, err := p.k.Follow(sk, "unix_sock.addr")
 	if err != nil || addr == 0 {
 		return nil, err
 	}

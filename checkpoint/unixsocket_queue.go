@@ -69,6 +69,9 @@ func (d *dump) readQueue(f *openFile, info *socketInfo, s *specs.UnixSocket) ([]
 		err = r.readStream()
 	} else {
 		err = r.readMessages(s.Kind == unix.SOCK_SEQPACKET && s.Shutdown&1 != 0)
+		if k, kerr := d.kernelMemory(); err == nil && kerr == nil {
+			r.queue, err = (&pendingReader{d: d, k: k}).withEmpty(r.fd, r.queue)
+		}
 	}
 	return r.queue, errors.Join(err, r.seek(int(s.PeekOff)-1))
 }
