@@ -14,11 +14,17 @@ import (
 
 // exePath is the path of a task's program, seen from the container's root.
 func (r *restorer) exePath(t *task) (string, error) {
-	f, err := get[*specs.Regular](r, t.rec.Exe)
+	rec, err := r.img.Record(t.rec.Exe)
 	if err != nil {
 		return "", err
 	}
-	return f.Path, nil
+	switch rec := rec.(type) {
+	case *specs.Regular:
+		return rec.Path, nil
+	case *specs.Shared: // a memfd
+		return "/memfd:" + rec.Name + " (deleted)", nil
+	}
+	return "", fmt.Errorf("%w: its program is a %T", ErrUnfit, rec)
 }
 
 // execute gives a task its program file (/proc/PID/exe), which the kernel lets

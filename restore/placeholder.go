@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/rethaw/rethaw/internal/agent"
@@ -163,6 +164,9 @@ const zombiePatience = 3 * time.Second
 func spawnAs(pid int, exe string) (*agent.Spawned, error) {
 	deadline := time.Now().Add(zombiePatience)
 	for {
+		if _, err := os.Stat(exe); err != nil {
+			exe = "/proc/self/exe" // its own is executed later, from a descriptor
+		}
 		s, err := agent.Spawn(agent.Placeholder{SetTID: []int{pid}, Exe: exe, Args: []string{exe}})
 		if !errors.Is(err, unix.EEXIST) || time.Now().After(deadline) {
 			return s, err

@@ -1,6 +1,7 @@
 /*
  * State: memfds: names, seals of every kind, sizes with holes, positions, one mapped shared and write-sealed for the
- * future, two descriptions of one memfd, one in a child's hands, executable ones, with the descriptor closed.
+ * future, two descriptions of one memfd, one in a child's hands, executable ones, with the descriptor closed; a program
+ * that runs from a memfd.
  * Wrong could go: the seals (they must come after the content), F_SEAL_FUTURE_WRITE with a writable map that was there
  * before, the name as /proc shows it, two descriptions that become two memfds.
  */
@@ -31,11 +32,49 @@ enum { N = sizeof fds / sizeof *fds, FUTURE = 5, SPARSE = 8 };
 
 static int seals_of(int fd) { return fcntl(fd, F_GET_SEALS); }
 
-int main(void)
+/* runs is the program that was executed from a memfd, as runc does it; fd 100 is that memfd, open for writing. */
+static void runs(const char *nonce)
+{
+	char link[100] = {0};
+	h.nonce = strtoull(nonce, NULL, 16);
+	h_setup();
+	h_part("executed");
+	h_write("executed", "");
+	while (wait_check()) {
+		CHECK(readlink("/proc/self/exe", link, sizeof link - 1) > 0 && !strcmp(link, "/memfd:program (deleted)"), "the program is %s", link);
+		CHECK(h_flags(100) == O_RDWR && lseek(100, 0, SEEK_END) > 100000, "its descriptor");
+		CHECK(open("/proc/self/exe", O_WRONLY) < 0 && errno == ETXTBSY, "the program that runs can be opened for writing");
+	}
+	_exit(0);
+}
+static void execute(void)
+{
+	static char copy[1 << 21];
+	char nonce[32], path[300];
+	int from = MUST(open("/proc/self/exe", O_RDONLY)), to = MUST(memfd_create("program", MFD_CLOEXEC));
+	for (ssize_t n; (n = MUST(read(from, copy, sizeof copy))) > 0;)
+		MUST(write(to, copy, (size_t)n));
+	close(from);
+	MUST(dup2(to, 100));
+	snprintf(nonce, sizeof nonce, "%llx", (unsigned long long)h.nonce);
+	if (!MUST(fork())) {
+		fexecve(to, (char *[]){"program", nonce, NULL}, environ);
+		DIE("fexecve");
+	}
+	close(to), close(100);
+	snprintf(path, sizeof path, "%sexecuted", h.prefix);
+	if (!WAIT_FOR(!access(path, F_OK)))
+		DIE("the program in the memfd does not run");
+}
+
+int main(int argc, char **argv)
 {
 	static char buf[1 << 16];
 	char path[64], link[400], want[400];
+	if (argc > 1 && !strcmp(argv[0], "program"))
+		runs(argv[1]);
 	h_init();
+	execute();
 	for (int i = 0; i < N; i++) {
 		struct mfd *m = &fds[i];
 		m->fd = memfd_create(m->name, m->flags);
@@ -106,7 +145,7 @@ int main(void)
 		CHECK(lseek(other, 0, SEEK_CUR) == 0 && write(other, "x", 1) < 0 && errno == EBADF, "the read-only description");
 		map[3 * P] = (char)h.check;
 		CHECK(priv[3 * P] == (char)h.check && verify(priv + P, P, 51) < 0, "the private map of it");
-		h_collect("child");
+		h_collect("child"), h_collect("executed");
 		CHECK(fds[FUTURE].map[5 * P] == (char)h.check, "what the child writes does not show");
 	}
 	return 0;
