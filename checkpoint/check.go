@@ -44,6 +44,9 @@ func Check(ctx context.Context, t Target, o Options) ([]error, error) {
 		d.procs = append(d.procs, p)
 	}
 	d.link()
+	if err := d.prepare(); err != nil {
+		return nil, err
+	}
 	if err := d.findSysV(); err != nil {
 		return nil, err
 	}
@@ -136,6 +139,17 @@ func (d *dump) checkArea(p *process, v *procfs.VMA) error {
 		return p.unsupported(areaName(v), "is a special mapping that is not known", "unmap it before the checkpoint")
 	}
 	return d.refuseShared(p, v)
+}
+
+// unsupported makes an error about an object of the container, which is told of
+// as its first task's.
+func (d *dump) unsupported(object, reason, remedy string) error {
+	for _, p := range d.procs {
+		if p.pid == d.target.Init {
+			return p.unsupported(object, reason, remedy)
+		}
+	}
+	return &Unsupported{PID: 1, Comm: "init", Object: object, Reason: reason, Remedy: remedy}
 }
 
 // checkContainer looks at what belongs to the container and to no task.

@@ -32,6 +32,9 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	if len(problems) > 0 {
 		return nil, &RefusedError{problems}
 	}
+	if err := d.prepare(); err != nil {
+		return nil, err
+	}
 	if d.out, err = image.Create(o.Image); err != nil {
 		return nil, err
 	}

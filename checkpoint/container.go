@@ -8,18 +8,30 @@ func (d *dump) saveContainer(ctx context.Context) error {
 	if d.target.Host {
 		return nil
 	}
-	for _, save := range containerSavers() {
+	for _, s := range containerSavers() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := save(d); err != nil {
+		if err := d.step(s.name, func() error { return s.save(d) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// containerSaver saves one kind of what belongs to the container.
+type containerSaver struct {
+	name string
+	save func(*dump) error
+}
+
 // containerSavers is the table of what is saved of a container.
-func containerSavers() []func(*dump) error {
-	return []func(*dump) error{saveUTS, saveTmpfs, saveSysVShm, saveSysVSem, saveSysVMsg}
+func containerSavers() []containerSaver {
+	return []containerSaver{
+		{"uts", saveUTS},
+		{"tmpfs", saveTmpfs},
+		{"sysvshm", saveSysVShm},
+		{"sysvsem", saveSysVSem},
+		{"sysvmsg", saveSysVMsg},
+	}
 }

@@ -33,6 +33,9 @@ type dump struct {
 	ptys   map[int32]*pty
 	shared sharedObjects
 	sysv   sysv
+	inner  inner
+	// hostMounts are the mount points of the host by the filesystems' devices.
+	hostMounts map[[2]int][]string
 	// spaces are the records of address spaces.
 	spaces map[specs.ID]*specs.Memory
 	data   *dataWriter
@@ -81,7 +84,7 @@ func (d *dump) close() {
 	if d.kernel != nil {
 		d.kernel.Close()
 	}
-	d.sysv.close()
+	d.inner.close()
 	d.data.close()
 	d.inet.close()
 	if d.root != nil {

@@ -47,7 +47,6 @@ func isMqueue(f *openFile) bool {
 // checkMqueues finds queues that nobody has open, where the container has mounted
 // their filesystem.
 func (d *dump) checkMqueues() []error {
-	init := &process{pid: d.target.Init, nspid: 1}
 	var problems []error
 	for _, m := range d.mounts.byID {
 		if m.FSType != "mqueue" {
@@ -60,7 +59,7 @@ func (d *dump) checkMqueues() []error {
 		names, _ := dir.Readdirnames(-1)
 		dir.Close()
 		for _, name := range names {
-			problems = append(problems, init.unsupported(path.Join(m.Mountpoint, name), mqueueReason, "unlink it before the checkpoint"))
+			problems = append(problems, d.unsupported(path.Join(m.Mountpoint, name), mqueueReason, "unlink it before the checkpoint"))
 		}
 	}
 	return problems

@@ -3,7 +3,49 @@ package checkpoint
 import (
 	"fmt"
 	"os"
+
+	"github.com/rethaw/rethaw/internal/ns"
+	"golang.org/x/sys/unix"
 )
+
+// inner is a thread of ours in the UTS and IPC namespaces of the tree; it has left
+// the others alone.
+type inner struct {
+	thread *ns.Thread
+	// tid is its number.
+	tid int
+}
+
+func (i *inner) close() {
+	if i.thread != nil {
+		i.thread.Close()
+		i.thread = nil
+	}
+}
+
+// inside runs f in the UTS and IPC namespaces of the tree.
+func (d *dump) inside(f func() error) error {
+	if d.inner.thread == nil {
+		var err error
+		if d.inner.thread, err = ns.Start(d.target.Init, ns.UTS|ns.IPC); err != nil {
+			return err
+		}
+	}
+	return d.inner.thread.Do(f)
+}
+
+// prepare does what needs no stop and takes its time.
+func (d *dump) prepare() error {
+	if d.target.Host {
+		return nil
+	}
+	if err := d.inside(func() error { d.inner.tid = unix.Gettid(); return nil }); err != nil {
+		return err
+	}
+	var err error
+	d.hostMounts, err = hostMounts()
+	return err
+}
 
 // shareableNamespaces are those that a task of the tree must have in common with
 // all others: tasks are restored in the namespaces of the fresh container. (pid

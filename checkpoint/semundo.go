@@ -167,7 +167,7 @@ func (d *dump) askUndo(s *inject.Session, p *process) error {
 	for i := range d.sysv.sem {
 		o := &d.sysv.sem[i]
 		q := prober{session: s, id: o.ID}
-		if err := d.inIPC(func() (err error) { q.values, err = semValues(o); return err }); err != nil {
+		if err := d.inside(func() (err error) { q.values, err = semValues(o); return err }); err != nil {
 			return err
 		}
 		undo, err := q.find(int32(p.nspid))
@@ -192,7 +192,7 @@ func (d *dump) askUndo(s *inject.Session, p *process) error {
 // hasUndo tells whether a task has a list of adjustments, which may be empty: our
 // thread in the namespace has none, for entering it has ended that.
 func (d *dump) hasUndo(tid int) bool {
-	return kcmp(d.sysv.tid, tid, kcmpSysVSem, 0, 0) != 0
+	return kcmp(d.inner.tid, tid, kcmpSysVSem, 0, 0) != 0
 }
 
 // checkUndo refuses lists that a restore could not make again: those of threads

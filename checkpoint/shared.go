@@ -59,7 +59,7 @@ func (d *dump) refuseShared(p *process, v *procfs.VMA) error {
 	if v.Path == secretLink && v.Deleted {
 		return p.unsupported(areaName(v), "is secret memory (memfd_secret), which nobody but its owner can read", "unmap it before the checkpoint")
 	}
-	if sharedKind(v) == "sysv" && d.sysv.thread == nil {
+	if sharedKind(v) == "sysv" && !d.sysv.own {
 		return p.unsupported(areaName(v), fmt.Sprintf("is System V shared memory %d of the host's IPC namespace", v.Inode),
 			"detach it, or give the container an IPC namespace of its own")
 	}

@@ -1,11 +1,9 @@
 package checkpoint
 
 import (
-	"errors"
 	"fmt"
 	"unsafe"
 
-	"github.com/rethaw/rethaw/internal/ns"
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -20,47 +18,29 @@ const ipcNoWait = 0o4000
 
 // sysv is what is known of the System V objects of the tree.
 type sysv struct {
-	// thread is one of ours in the container's IPC namespace, tid its number.
-	thread        *ns.Thread
-	tid           int
+	// own tells that the tree has an IPC namespace of its own, listed that the
+	// objects have been looked for.
+	own, listed   bool
 	shm, sem, msg []procfs.IPCObject
 	// undo is what processes give back, by the id of the set.
 	undo map[int32][]specs.SemUndo
 }
 
-func (s *sysv) close() {
-	if s.thread != nil {
-		s.thread.Close()
-		s.thread = nil
-	}
-}
-
 // findSysV lists the objects of the container's own IPC namespace.
 func (d *dump) findSysV() error {
-	if d.sysv.thread != nil || d.target.Host {
+	if d.sysv.listed || d.target.Host {
 		return nil
 	}
-	own, err := d.ownNamespace("ipc")
-	if err != nil || !own {
+	var err error
+	if d.sysv.own, err = d.ownNamespace("ipc"); err != nil || !d.sysv.own {
 		return err
 	}
-	if d.sysv.thread, err = ns.Start(d.target.Init, ns.IPC); err != nil {
-		return err
-	}
-	return d.sysv.thread.Do(func() error {
-		d.sysv.tid = unix.Gettid()
+	d.sysv.listed = true
+	return d.inside(func() error {
 		var err error
 		d.sysv.shm, d.sysv.sem, d.sysv.msg, err = procfs.ReadSysV()
 		return err
 	})
-}
-
-// inIPC runs f in the container's IPC namespace.
-func (d *dump) inIPC(f func() error) error {
-	if d.sysv.thread == nil {
-		return errors.New("the container has no IPC namespace of its own")
-	}
-	return d.sysv.thread.Do(f)
 }
 
 // ipcPerm is what an object has in common with the others.

@@ -36,7 +36,7 @@ func saveSysVMsg(d *dump) error {
 	for i := range d.sysv.msg {
 		o := &d.sysv.msg[i]
 		r := &specs.SysVMsg{IPCPerm: ipcPerm(o)}
-		if err := d.inIPC(func() error { return readMessages(o, r) }); err != nil {
+		if err := d.inside(func() error { return readMessages(o, r) }); err != nil {
 			return fmt.Errorf("save System V message queue %d (key %#x): %w", o.ID, uint32(o.Key), err)
 		}
 		if err := d.out.Put(d.newID(), r); err != nil {

@@ -23,7 +23,7 @@ func saveSysVSem(d *dump) error {
 	for i := range d.sysv.sem {
 		o := &d.sysv.sem[i]
 		r := &specs.SysVSem{IPCPerm: ipcPerm(o), Undo: d.sysv.undo[o.ID]}
-		err := d.inIPC(func() error {
+		err := d.inside(func() error {
 			var err error
 			if r.Values, err = semValues(o); err != nil {
 				return err

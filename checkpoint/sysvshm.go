@@ -53,7 +53,7 @@ func nameKey(name string) int32 {
 // attachSegment saves the contents of a segment that no task has attached.
 func (d *dump) attachSegment(o *procfs.IPCObject) (*sharedObject, error) {
 	var addr uintptr
-	err := d.inIPC(func() error {
+	err := d.inside(func() error {
 		var errno unix.Errno
 		addr, _, errno = unix.Syscall(unix.SYS_SHMAT, uintptr(o.ID), 0, unix.SHM_RDONLY)
 		if errno != 0 {

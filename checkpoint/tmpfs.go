@@ -18,9 +18,9 @@ const tmpfsArchive = "tmpfs.tar"
 
 // saveTmpfs saves the contents of the container's tmpfs mounts into one archive.
 func saveTmpfs(d *dump) error {
-	list, err := d.ownTmpfs()
-	if err != nil || len(list) == 0 {
-		return err
+	list := d.ownTmpfs()
+	if len(list) == 0 {
+		return nil
 	}
 	file, err := d.out.Member(tmpfsArchive)
 	if err != nil {
@@ -63,14 +63,10 @@ func (d *dump) saveMount(w *pax.Writer, m *mountinfo.Info) error {
 
 // ownTmpfs finds the tmpfs mounts that belong to the container: each filesystem
 // once, and none that the host has mounted too.
-func (d *dump) ownTmpfs() ([]*mountinfo.Info, error) {
-	host, err := hostDevices()
-	if err != nil {
-		return nil, err
-	}
+func (d *dump) ownTmpfs() []*mountinfo.Info {
 	chosen := map[string]*mountinfo.Info{}
 	for _, m := range d.mounts.byID {
-		if m.FSType != "tmpfs" || m.Mountpoint == "/" || runtimeOwn(m.Mountpoint) || hostOwns(host, m) || d.hidden(m) {
+		if m.FSType != "tmpfs" || m.Mountpoint == "/" || runtimeOwn(m.Mountpoint) || d.hostOwns(m) || d.hidden(m) {
 			continue
 		}
 		device := fmt.Sprintf("%d:%d", m.Major, m.Minor)
@@ -83,7 +79,7 @@ func (d *dump) ownTmpfs() ([]*mountinfo.Info, error) {
 		list = append(list, m)
 	}
 	slices.SortFunc(list, func(a, b *mountinfo.Info) int { return strings.Compare(a.Mountpoint, b.Mountpoint) })
-	return list, nil
+	return list
 }
 
 // widerMount puts the mount that shows more of a filesystem first, and of equals
@@ -97,8 +93,8 @@ func runtimeOwn(point string) bool {
 	return strings.HasPrefix(point, "/proc/") || strings.HasPrefix(point, "/sys/")
 }
 
-// hostDevices are the mount points of the host by the filesystems' devices.
-func hostDevices() (map[[2]int][]string, error) {
+// hostMounts are the mount points of the host by the filesystems' devices.
+func hostMounts() (map[[2]int][]string, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
@@ -118,8 +114,8 @@ func hostDevices() (map[[2]int][]string, error) {
 
 // hostOwns tells whether a mount shows a filesystem of the host. What engines
 // mount on the host for the /dev/shm of one container is the container's.
-func hostOwns(host map[[2]int][]string, m *mountinfo.Info) bool {
-	for _, point := range host[[2]int{m.Major, m.Minor}] {
+func (d *dump) hostOwns(m *mountinfo.Info) bool {
+	for _, point := range d.hostMounts[[2]int{m.Major, m.Minor}] {
 		engine := strings.HasSuffix(point, "/userdata/shm") || strings.HasSuffix(point, "/mounts/shm")
 		if m.Mountpoint != "/dev/shm" || !engine {
 			return true
@@ -141,15 +137,10 @@ func (d *dump) hidden(m *mountinfo.Info) bool {
 
 // checkMounts refuses filesystems in memory that are not saved.
 func (d *dump) checkMounts() []error {
-	host, err := hostDevices()
-	if err != nil {
-		return []error{err}
-	}
-	init := &process{pid: d.target.Init, nspid: 1}
 	var problems []error
 	for _, m := range d.mounts.byID {
-		if m.FSType == "ramfs" && !hostOwns(host, m) {
-			problems = append(problems, init.unsupported("mount "+m.Mountpoint, "is a ramfs", "use a tmpfs"))
+		if m.FSType == "ramfs" && !d.hostOwns(m) {
+			problems = append(problems, d.unsupported("mount "+m.Mountpoint, "is a ramfs", "use a tmpfs"))
 		}
 	}
 	return problems

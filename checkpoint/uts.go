@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"github.com/rethaw/rethaw/internal/ns"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -14,7 +13,7 @@ func saveUTS(d *dump) error {
 		return err
 	}
 	var name unix.Utsname
-	if err := ns.Enter(d.target.Init, ns.UTS, func() error { return unix.Uname(&name) }); err != nil {
+	if err := d.inside(func() error { return unix.Uname(&name) }); err != nil {
 		return err
 	}
 	return d.out.Put(0, &specs.UTS{
