@@ -171,7 +171,7 @@ func (d *dump) registers(p *process, th *thread) (ptrace.Registers, error) {
 		return home, err
 	}
 	if inject.Interrupted(&home) {
-		s, err := d.frozen.watch.Stopped(p.pid, th.tid, th.sleep, sleeping.CallOf(&home), d.stopped)
+		s, err := d.frozen.watch.Stopped(p.pid, th.tid, th.sleep, sleeping.CallOf(&home), th.stopped)
 		if err == nil {
 			th.left = &specs.Sleep{Syscall: int32(s.Syscall), Left: s.Left}
 		}

@@ -295,7 +295,7 @@ func (f *frozen) await(th *thread) error {
 		case err != nil:
 			return err
 		}
-		th.stop = stop
+		th.stop, th.stopped = stop, monotonic()
 		return th.reissue()
 	}
 }
@@ -339,8 +339,10 @@ func (f *frozen) letVforkEnd(parent *thread) error {
 		return nil
 	}
 	for _, pid := range below {
+		// A machine under load is slow to stop anybody: only a child that lives
+		// in its parent's memory is waited for.
 		child := f.threads[pid]
-		if child == nil {
+		if child == nil || kcmp(parent.tid, pid, kcmpVM, 0, 0) != 0 {
 			continue
 		}
 		if child.stop == (ptrace.Stop{}) {

@@ -51,7 +51,9 @@ type thread struct {
 	// remainder is what the stop has overwritten in the sleeper's memory.
 	remainder []byte
 	rseq      ptrace.RSeq
-	record    *specs.Thread
+	// stopped is when it was seen to stop, in CLOCK_MONOTONIC.
+	stopped int64
+	record  *specs.Thread
 	// home are the registers with which the thread shall go on.
 	home ptrace.Registers
 }

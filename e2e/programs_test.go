@@ -41,7 +41,8 @@ func TestPrograms(t *testing.T) {
 
 // refusals are programs that cannot be saved, and what the refusal names.
 var refusals = map[string]string{
-	"sharing": "of its own",
+	"halfdead": "thread leader",
+	"sharing":  "of its own",
 }
 
 // wantRefusal wants check and checkpoint to refuse a program by name, and the

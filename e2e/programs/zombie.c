@@ -5,12 +5,11 @@
  * zombie leader's session lost; the order of exit; SIGCHLD sent once more.
  */
 #include "harness.h"
-#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
 enum { CODES = 5 };
-static pid_t z[CODES], killed, leader, member, adopted, middle, half;
+static pid_t z[CODES], killed, leader, member, adopted, middle;
 static int sigchld;
 
 static void on_chld(int s) { (void)s, __atomic_add_fetch(&sigchld, 1, __ATOMIC_SEQ_CST); }
@@ -25,17 +24,6 @@ static unsigned long long stat_of(pid_t p, int n)
 	char path[64];
 	snprintf(path, sizeof path, "/proc/%d/stat", p);
 	return h_stat(path, n);
-}
-static void *survivor(void *arg) /* its thread group leader is gone */
-{
-	(void)arg;
-	h_sleep(50 * MS);
-	h_part("half");
-	while (wait_check()) {
-		CHECK(state_of(getpid()) == 'Z', "the dead leader is in state %c", state_of(getpid()));
-		CHECK(syscall(SYS_gettid) != getpid(), "the living thread became the leader");
-	}
-	_exit(0);
 }
 static void make(int i)
 {
@@ -104,15 +92,9 @@ int main(void)
 	}
 	MUST(read(fds[0], &adopted, sizeof adopted));
 	MUST(read(fds[0], &middle, sizeof middle));
-	if (!(half = MUST(fork()))) {
-		pthread_t t;
-		if (pthread_create(&t, NULL, survivor, NULL))
-			_exit(1);
-		syscall(SYS_exit, 3); /* this thread alone */
-	}
 	for (int i = 0; i < CODES; i++)
 		is_zombie(z[i]);
-	if (!is_zombie(killed) || !is_zombie(leader) || !is_zombie(adopted) || !is_zombie(half))
+	if (!is_zombie(killed) || !is_zombie(leader) || !is_zombie(adopted))
 		DIE("zombies do not come up");
 	signal(SIGCHLD, on_chld);
 	h.eintr_ok = 1;
@@ -121,7 +103,6 @@ int main(void)
 	while (wait_check()) {
 		h_collect("member");
 		h_collect("middle");
-		h_collect("half");
 		siginfo_t i;
 		int st;
 		CHECK(sigchld == 0, "SIGCHLD came %d times for children that had died before", sigchld);
@@ -138,7 +119,6 @@ int main(void)
 		}
 		CHECK(state_of(leader) == 'Z' && (pid_t)stat_of(leader, 5) == leader && (pid_t)stat_of(leader, 6) == leader && getsid(member) == leader, "the zombie session leader");
 		CHECK(!waitid(P_PID, (id_t)adopted, &i, WEXITED | WNOHANG | WNOWAIT) && i.si_pid == adopted && i.si_status == 99, "the adopted zombie");
-		CHECK(waitpid(half, &st, WNOHANG) == 0, "the group whose leader is dead counts as dead: %x", st);
 		CHECK(waitpid(killed, &st, WNOHANG) == killed && WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL, "the killed one: %x", st);
 		CHECK(waitpid(z[2], &st, WNOHANG) == z[2] && WIFEXITED(st) && WEXITSTATUS(st) == 105, "zombie 2 reaped: %x", st);
 		CHECK(waitpid(z[2], &st, WNOHANG) < 0 && errno == ECHILD, "a zombie reaped twice");
