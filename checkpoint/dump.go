@@ -29,6 +29,8 @@ type dump struct {
 	root   *os.File
 	mounts mounts
 	files  files
+	// kinds are the savers of files.
+	kinds []fileKind
 	// ptys are the terminals by their number.
 	ptys   map[int32]*pty
 	shared sharedObjects

@@ -84,8 +84,11 @@ func (s *epollSlot) than(f *openFile) int {
 // watched finds the description that a watch is of: most often it still has the
 // number, else it is among those that look alike, else anywhere.
 func (fs *files) watched(f *openFile, w *procfs.EpollWatch, slot *epollSlot) *openFile {
-	if o := f.proc.files[w.FD]; o != nil && slot.than(o) == 0 {
-		return o
+	here := f.proc.files[w.FD]
+	// The kernel looks through all watches for each answer of kcmp(2): that is too
+	// long for thousands of connections, and an inode of a socket is one file's.
+	if here.isSocket(w) || here != nil && slot.than(here) == 0 {
+		return here
 	}
 	if fs.alike == nil {
 		fs.alike = map[uint64][]fileKey{}
@@ -94,6 +97,9 @@ func (fs *files) watched(f *openFile, w *procfs.EpollWatch, slot *epollSlot) *op
 		}
 	}
 	for _, key := range fs.alike[w.Ino] {
+		if bucket := fs.buckets[key]; len(bucket) == 1 && bucket[0].isSocket(w) {
+			return bucket[0]
+		}
 		if o := search(fs.buckets[key], slot); o != nil {
 			return o
 		}
@@ -105,6 +111,13 @@ func (fs *files) watched(f *openFile, w *procfs.EpollWatch, slot *epollSlot) *op
 		}
 	}
 	return nil
+}
+
+// isSocket tells whether f is a socket, and the one of the watch: sockets have an
+// inode for each description (net/socket.c).
+func (f *openFile) isSocket(w *procfs.EpollWatch) bool {
+	return f != nil && f.stat.Mode&unix.S_IFMT == unix.S_IFSOCK && f.stat.Ino == w.Ino &&
+		unix.Major(f.stat.Dev) == w.Major() && unix.Minor(f.stat.Dev) == w.Minor()
 }
 
 // search finds the watched description in an ordered bucket.

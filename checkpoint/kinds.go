@@ -43,9 +43,12 @@ func fileKinds() []fileKind {
 
 // kindOf finds the handler of a file, nil if none knows it.
 func kindOf(f *openFile) *fileKind {
-	for _, k := range fileKinds() {
-		if k.is(f) {
-			return &k
+	if f.d.kinds == nil {
+		f.d.kinds = fileKinds()
+	}
+	for i := range f.d.kinds {
+		if k := &f.d.kinds[i]; k.is(f) {
+			return k
 		}
 	}
 	return nil

@@ -31,7 +31,7 @@ func (r *restorer) installFiles() error {
 		return err
 	}
 	for id, rec := range r.descriptions() {
-		k := kindOf(rec)
+		k := r.kindOf(rec)
 		if k.late == nil {
 			continue
 		}
@@ -157,7 +157,7 @@ func (r *restorer) roomFor(t *task, n int) (func() error, error) {
 // that has them, and gives them to the others.
 func (r *restorer) makeInTasks() error {
 	for id, rec := range r.descriptions() {
-		k := kindOf(rec)
+		k := r.kindOf(rec)
 		if !k.inTask {
 			continue
 		}

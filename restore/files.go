@@ -82,17 +82,22 @@ func (r *restorer) openFiles() error {
 			}
 		}
 	}
+	return r.within(r.openDescriptions)
+}
+
+// openDescriptions makes all descriptions, and completes them.
+func (r *restorer) openDescriptions() error {
 	for id, rec := range r.descriptions() {
 		if _, err := r.openFile(id, rec); err != nil {
 			return err
 		}
 	}
 	for id, rec := range r.descriptions() {
-		k := kindOf(rec)
+		k := r.kindOf(rec)
 		if k.finish == nil {
 			continue
 		}
-		if err := r.within(func() error { return k.finish(r, id, rec, r.files.open[id]) }); err != nil {
+		if err := k.finish(r, id, rec, r.files.open[id]); err != nil {
 			return &Error{"complete file", describe(id, rec), err}
 		}
 	}
@@ -120,7 +125,7 @@ func (r *restorer) isDescription(id specs.ID, rec specs.File) bool {
 	if len(r.files.holders[id]) > 0 || r.files.flying[id] {
 		return true
 	}
-	k := kindOf(rec)
+	k := r.kindOf(rec)
 	return k != nil && k.detached != nil && k.detached(rec)
 }
 
@@ -129,7 +134,7 @@ func (r *restorer) openFile(id specs.ID, rec specs.File) (*os.File, error) {
 	if f := r.files.open[id]; f != nil {
 		return f, nil
 	}
-	k := kindOf(rec)
+	k := r.kindOf(rec)
 	if k == nil {
 		return nil, &Error{"open file", describe(id, rec), errors.New("no restorer for this kind")}
 	}

@@ -50,11 +50,12 @@ func fileKinds() []fileKind {
 }
 
 // kindOf finds the handler of a record, nil if none knows it.
-func kindOf(rec specs.File) *fileKind {
-	for _, k := range fileKinds() {
-		if reflect.TypeOf(k.record) == reflect.TypeOf(rec) {
-			return &k
+func (r *restorer) kindOf(rec specs.File) *fileKind {
+	if r.kinds == nil {
+		r.kinds = map[reflect.Type]*fileKind{}
+		for _, k := range fileKinds() {
+			r.kinds[reflect.TypeOf(k.record)] = &k
 		}
 	}
-	return nil
+	return r.kinds[reflect.TypeOf(rec)]
 }

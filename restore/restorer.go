@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/rethaw/rethaw/image"
@@ -27,7 +28,11 @@ type restorer struct {
 	// outerSID is the session of the placeholder at first.
 	outerSID int32
 	// space runs functions inside the container's namespaces, pids places pids.
-	space     *ns.Thread
+	space *ns.Thread
+	// inside is true while the thread of space runs something.
+	inside bool
+	// kinds are the restorers of files by the type of their record.
+	kinds     map[reflect.Type]*fileKind
 	pids      *agent.Agent
 	ipc       ipcSpace
 	place     places
@@ -75,11 +80,14 @@ func (r *restorer) run(t *task, calls []inject.Call, first *inject.Call) error {
 	return err
 }
 
-// within runs f inside the container's namespaces.
+// within runs f inside the container's namespaces. To go from thread to thread
+// takes longer than to open most files: what is done for many is best done in one go.
 func (r *restorer) within(f func() error) error {
-	if r.space == nil {
+	if r.space == nil || r.inside {
 		return f()
 	}
+	r.inside = true
+	defer func() { r.inside = false }()
 	return r.space.Do(f)
 }
 
