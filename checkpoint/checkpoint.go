@@ -124,7 +124,7 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 		return err
 	}
 	if err := d.kill(); err != nil {
-		return err
+		return errors.Join(err, d.inet.unsilence())
 	}
 	released = true
 	d.stats.Frozen = time.Since(begin).Microseconds()

@@ -35,6 +35,8 @@ type inetSockets struct {
 	// get from outside away.
 	live []*inetSocket
 	lock *inet.Lock
+	// kept is the name under which the lock stays.
+	kept string
 }
 
 func (n *inetSockets) close() {

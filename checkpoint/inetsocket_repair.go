@@ -1,9 +1,11 @@
 package checkpoint
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 
 	"github.com/rethaw/rethaw/internal/inet"
 	"github.com/rethaw/rethaw/specs"
@@ -141,7 +143,15 @@ func (s *inetSocket) exact(t *specs.TCP, data []byte, mss *uint32) (int, error) 
 // silence puts the saved connections into repair mode, right before their tasks
 // are killed: they then end without a word, and the peers outside wait for
 // their restored other ends. Our own duplicates are the last to be closed.
+//
+// The network lock stays until the restore: a network namespace that lives on
+// (a pod's, the host's) would answer what the peers send meanwhile with a reset.
 func (n *inetSockets) silence() error {
+	if n.lock != nil {
+		if err := n.lock.Keep(n.kept); err != nil {
+			return err
+		}
+	}
 	for _, s := range n.live {
 		if err := inet.Repair(s.fd); err != nil {
 			return errors.Join(&Error{"repair mode of " + s.f.name(), s.f.proc.nspid, err}, n.unsilence())
@@ -153,6 +163,9 @@ func (n *inetSockets) silence() error {
 // unsilence takes it back when the tasks live on after all.
 func (n *inetSockets) unsilence() error {
 	var errs []error
+	if n.lock != nil {
+		errs = append(errs, n.lock.Forget(n.kept))
+	}
 	for _, s := range n.live {
 		reuse := 0
 		for _, o := range s.f.record.(*specs.InetSocket).Options {
@@ -174,6 +187,7 @@ func (n *inetSockets) cut(d *dump, s *inetSocket) error {
 			if n.lock, err = inet.NewLock(); err != nil {
 				return err
 			}
+			n.kept = "rethaw-" + strings.ToLower(rand.Text()[:10])
 		}
 		p := s.pair()
 		return n.lock.Add(p.local, p.remote)

@@ -149,6 +149,7 @@ func (d *dump) saveConnection(s *inetSocket, r *specs.InetSocket) error {
 		if err := d.inet.cut(d, s); err != nil {
 			return err
 		}
+		t.Lock = d.inet.kept
 	}
 	// The lock may have come after bytes.
 	if s.in, s.out, s.unsent, err = inet.Queued(s.fd); err != nil {

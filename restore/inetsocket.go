@@ -20,6 +20,8 @@ type inetSockets struct {
 	// release, so that a restore that fails ends them without a word.
 	outside []*inetSocket
 	lock    *inet.Lock
+	// kept are locks that the checkpoint has left.
+	kept map[string]bool
 	// fake counts ports of peers that stand in for those of dead connections.
 	fake uint16
 }

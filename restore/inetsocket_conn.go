@@ -106,7 +106,7 @@ func (s *inetSocket) establish() error {
 		return err
 	}
 	if len(t.Window) > 0 {
-		if err := inet.SetWindow(s.fd, t.Window); err != nil {
+		if err := inet.SetWindow(s.fd, t.Window, s.recvFrom+uint32(len(t.RecvData))); err != nil {
 			return fmt.Errorf("set windows: %w", err)
 		}
 	}

@@ -44,6 +44,7 @@ func (r *restorer) finishConnection(s *inetSocket) error {
 	if t == nil {
 		return fmt.Errorf("%w: connection without a state", ErrUnfit)
 	}
+	r.inet.keep(s)
 	switch {
 	case s.dead(r):
 		if err := r.die(s, true); err != nil {

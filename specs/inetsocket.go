@@ -68,6 +68,9 @@ type TCP struct {
 	// Timestamp is that of TCP_TIMESTAMP, Window struct tcp_repair_window.
 	Timestamp uint32 `cbor:"10,keyasint,omitempty"`
 	Window    []byte `cbor:"11,keyasint,omitempty"`
+	// Lock is the table of nf_tables that holds the packets of the connection
+	// back in the network namespace that it was in.
+	Lock string `cbor:"15,keyasint,omitempty"`
 	// SendWindow is how many bytes the peer takes, where Window is not there.
 	SendWindow uint32 `cbor:"14,keyasint,omitempty"`
 	// Reset tells that the connection was given up with the checkpoint: its

@@ -2,6 +2,7 @@ package inet
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -18,6 +19,8 @@ import (
 type Lock struct {
 	conn  *netlink.Conn
 	table string
+	// pairs are the connections that it locks.
+	pairs [][2]netip.AddrPort
 }
 
 // Mark is the SO_MARK of packets that a lock lets pass.
@@ -42,41 +45,84 @@ func NewLock() (*Lock, error) {
 		return nil, fmt.Errorf("network lock: %w", err)
 	}
 	l := &Lock{conn: conn, table: fmt.Sprintf("rethaw-%d", os.Getpid())}
-	messages := []netlink.Message{l.message(unix.NFT_MSG_NEWTABLE, netlink.Create|netlink.Excl,
-		netlink.Attribute{Type: unix.NFTA_TABLE_NAME, Data: text(l.table)},
-		netlink.Attribute{Type: unix.NFTA_TABLE_FLAGS, Data: big(nftTableOwner)})}
-	for name, hook := range chains {
-		messages = append(messages, l.message(unix.NFT_MSG_NEWCHAIN, netlink.Create,
-			netlink.Attribute{Type: unix.NFTA_CHAIN_TABLE, Data: text(l.table)},
-			netlink.Attribute{Type: unix.NFTA_CHAIN_NAME, Data: text(name)},
-			nested(unix.NFTA_CHAIN_HOOK,
-				netlink.Attribute{Type: unix.NFTA_HOOK_HOOKNUM, Data: big(hook)},
-				netlink.Attribute{Type: unix.NFTA_HOOK_PRIORITY, Data: big(uint32(nftChainPriority & 0xffffffff))}),
-			netlink.Attribute{Type: unix.NFTA_CHAIN_TYPE, Data: text("filter")}))
-	}
-	if err := l.send(messages); err != nil {
+	if err := l.send(l.tables(l.table, nftTableOwner)); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("network lock (nf_tables with owners of tables, Linux 5.12): %w", err)
 	}
 	return l, nil
 }
 
+// tables makes the messages for a table with its chains.
+func (l *Lock) tables(table string, flags uint32) []netlink.Message {
+	messages := []netlink.Message{l.message(unix.NFT_MSG_NEWTABLE, netlink.Create|netlink.Excl,
+		netlink.Attribute{Type: unix.NFTA_TABLE_NAME, Data: text(table)},
+		netlink.Attribute{Type: unix.NFTA_TABLE_FLAGS, Data: big(flags)})}
+	for name, hook := range chains {
+		messages = append(messages, l.message(unix.NFT_MSG_NEWCHAIN, netlink.Create,
+			netlink.Attribute{Type: unix.NFTA_CHAIN_TABLE, Data: text(table)},
+			netlink.Attribute{Type: unix.NFTA_CHAIN_NAME, Data: text(name)},
+			nested(unix.NFTA_CHAIN_HOOK,
+				netlink.Attribute{Type: unix.NFTA_HOOK_HOOKNUM, Data: big(hook)},
+				netlink.Attribute{Type: unix.NFTA_HOOK_PRIORITY, Data: big(uint32(nftChainPriority & 0xffffffff))}),
+			netlink.Attribute{Type: unix.NFTA_CHAIN_TYPE, Data: text("filter")}))
+	}
+	return messages
+}
+
 // Add locks the TCP connection between local and remote.
 func (l *Lock) Add(local, remote netip.AddrPort) error {
+	messages, err := l.rules(l.table, local, remote)
+	if err == nil {
+		err = l.send(messages)
+	}
+	if err != nil {
+		return fmt.Errorf("network lock of %v - %v: %w", local, remote, err)
+	}
+	l.pairs = append(l.pairs, [2]netip.AddrPort{local, remote})
+	return nil
+}
+
+// rules makes the messages for both directions of a connection.
+func (l *Lock) rules(table string, local, remote netip.AddrPort) ([]netlink.Message, error) {
 	var messages []netlink.Message
 	for name := range chains {
 		from, to := remote, local
 		if name == "out" {
 			from, to = local, remote
 		}
-		rule, err := l.rule(name, from, to)
+		rule, err := l.rule(table, name, from, to)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		messages = append(messages, rule)
 	}
+	return messages, nil
+}
+
+// Keep has the lock stay when it is closed, as a table of the given name. For a
+// connection that is to be restored later: a namespace that goes on without it
+// would answer its peer with a reset.
+func (l *Lock) Keep(table string) error {
+	messages := l.tables(table, 0)
+	for _, p := range l.pairs {
+		rules, err := l.rules(table, p[0], p[1])
+		if err != nil {
+			return err
+		}
+		messages = append(messages, rules...)
+	}
 	if err := l.send(messages); err != nil {
-		return fmt.Errorf("network lock of %v - %v: %w", local, remote, err)
+		return fmt.Errorf("keep network lock: %w", err)
+	}
+	return nil
+}
+
+// Forget removes what Keep has left. It need not be there.
+func (l *Lock) Forget(table string) error {
+	err := l.send([]netlink.Message{l.message(unix.NFT_MSG_DELTABLE, 0,
+		netlink.Attribute{Type: unix.NFTA_TABLE_NAME, Data: text(table)})})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("remove network lock %s: %w", table, err)
 	}
 	return nil
 }
@@ -85,7 +131,7 @@ func (l *Lock) Add(local, remote netip.AddrPort) error {
 func (l *Lock) Close() error { return l.conn.Close() }
 
 // rule drops the packets between two ends that do not carry Mark.
-func (l *Lock) rule(chain string, from, to netip.AddrPort) (netlink.Message, error) {
+func (l *Lock) rule(table, chain string, from, to netip.AddrPort) (netlink.Message, error) {
 	const reg = 1
 	load := func(base expr.PayloadBase, offset uint32, value []byte) []expr.Any {
 		return []expr.Any{
@@ -124,7 +170,7 @@ func (l *Lock) rule(chain string, from, to netip.AddrPort) (netlink.Message, err
 		elements[i] = netlink.Attribute{Type: unix.NFTA_LIST_ELEM | unix.NLA_F_NESTED, Data: b}
 	}
 	return l.message(unix.NFT_MSG_NEWRULE, netlink.Create|netlink.Append,
-		netlink.Attribute{Type: unix.NFTA_RULE_TABLE, Data: text(l.table)},
+		netlink.Attribute{Type: unix.NFTA_RULE_TABLE, Data: text(table)},
 		netlink.Attribute{Type: unix.NFTA_RULE_CHAIN, Data: text(chain)},
 		nested(unix.NFTA_RULE_EXPRESSIONS, elements...)), nil
 }

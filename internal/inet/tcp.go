@@ -183,9 +183,20 @@ func NewWindow(send, recv, next uint32) []byte {
 	return b
 }
 
-// SetWindow sets them.
-func SetWindow(fd int, window []byte) error {
-	return Set(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR_WINDOW, window)
+// SetWindow sets them. next is what is expected next, in bytes: it lies before the
+// end of the peer's stream, which the windows may have counted.
+func SetWindow(fd int, window []byte, next uint32) error {
+	if len(window) != windowSize {
+		return unix.EINVAL
+	}
+	b := append([]byte(nil), window...)
+	const firstUpdate, lastUpdate = 0, 16 // snd_wl1, rcv_wup
+	for _, at := range []int{firstUpdate, lastUpdate} {
+		if int32(binary.NativeEndian.Uint32(b[at:])-next) > 0 {
+			binary.NativeEndian.PutUint32(b[at:], next)
+		}
+	}
+	return Set(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR_WINDOW, b)
 }
 
 // Queued tells how many bytes wait to be read (SIOCINQ), to be acknowledged
