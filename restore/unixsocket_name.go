@@ -227,7 +227,7 @@ func (s *scratch) bind(parent, f *os.File, name []byte) (address, error) {
 }
 
 // mkdir makes a directory below parent through which tasks with other ids may
-// go.
+// go, and in which nobody but us may change anything.
 func (s *scratchDir) mkdir(name string) error {
 	at := int(s.parent.Fd())
 	err := unix.Mkdirat(at, name, 0o700)
@@ -236,7 +236,7 @@ func (s *scratchDir) mkdir(name string) error {
 	}
 	if err == nil {
 		s.made = append(s.made, name)
-		err = unix.Fchmodat(at, name, 0o777, 0)
+		err = unix.Fchmodat(at, name, 0o711, 0)
 	}
 	if err != nil {
 		return &os.PathError{Op: "mkdir", Path: path.Join(s.parent.Name(), name), Err: err}
