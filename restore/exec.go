@@ -31,7 +31,7 @@ func (r *restorer) exePath(t *task) (string, error) {
 // only execve(2) set without privileges. A task that has its parent's program
 // keeps it, and with it the pages that it shares with the parent.
 func (r *restorer) execute(t *task) error {
-	if t.parent != nil && t.parent.rec.Exe == t.rec.Exe && t.layout.areas != nil {
+	if donor := t.donor(); donor != nil && donor.rec.Exe == t.rec.Exe && t.layout.areas != nil {
 		return nil
 	}
 	path, err := r.exePath(t)
@@ -54,6 +54,16 @@ func (r *restorer) execute(t *task) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return r.enterSpace(t)
+}
+
+// donor is the task whose memory this one was forked with: its parent, or
+// through helpers, which leave their memory as it is, a task above.
+func (t *task) donor() *task {
+	d := t.parent
+	for d != nil && d.helper() {
+		d = d.parent
+	}
+	return d
 }
 
 // execve has the task execute path, up to its first instruction.

@@ -117,7 +117,7 @@ func (b *builder) closeFiles() error {
 // that pages are inherited in, which stand in both records alike.
 func (b *builder) inheritable() {
 	b.inherited = map[int]bool{}
-	p := b.t.parent
+	p := b.t.donor()
 	if b.t.mm.Parent == 0 || p == nil || p.mm == nil || p.rec.Memory != b.t.mm.Parent || p.rec.Exe != b.t.rec.Exe {
 		return
 	}

@@ -15,7 +15,10 @@ const pageSize = 4096
 // fill has the task read its pages from the pages files: what is dense as huge
 // pages (move.go), the rest to its place.
 func (b *builder) fill() error {
-	own := b.ownPages()
+	own, err := b.ownPages()
+	if err != nil {
+		return err
+	}
 	var numbers []uint32
 	for _, e := range own {
 		if !slices.Contains(numbers, e.File) {
@@ -55,15 +58,34 @@ func (b *builder) fill() error {
 	return b.flush()
 }
 
-// ownPages are the extents that are not inherited.
-func (b *builder) ownPages() []specs.Extent {
+// ownPages are the extents that the fork has not brought.
+func (b *builder) ownPages() ([]specs.Extent, error) {
 	var own []specs.Extent
 	for _, e := range b.t.mm.Pages {
 		if !e.Inherit {
 			own = append(own, e)
+			continue
+		}
+		if b.hasInherited(e.Start) {
+			continue
+		}
+		found, err := b.r.resolve(b.t.mm.Parent, e)
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, found...)
+	}
+	return own, nil
+}
+
+// hasInherited tells whether the area of an address came by the fork.
+func (b *builder) hasInherited(addr uint64) bool {
+	for i := range b.inherited {
+		if a := &b.t.mm.Areas[i]; a.Start <= addr && addr < a.End {
+			return true
 		}
 	}
-	return own
+	return false
 }
 
 // read has the task read extents to their place.
