@@ -30,7 +30,8 @@ func stdioKind() fileKind {
 //     or left them to its children;
 //  3. those at 0, 1 and 2 of tasks that entered from outside (runc exec). They
 //     led to somebody who is gone at a restore: the container's own of the same
-//     number take their place;
+//     number take their place. A shell moves them aside for a while: the access
+//     mode tells then which it is;
 //  4. others of the same file, made by an open of /dev/stdout or the like.
 //
 // The console of a container is no stdio but a terminal (terminal.go), which can be
@@ -51,6 +52,8 @@ func (d *dump) findRoles() {
 		}
 		if !entered {
 			roles.markGiven()
+		} else {
+			roles.markMoved()
 		}
 	}
 	for _, f := range d.files.all {
@@ -95,6 +98,38 @@ func (m *roleMap) markGiven() {
 		}
 		m.mark(f, role)
 	}
+}
+
+// markMoved marks pipes that lead out of the container and that tasks which
+// entered from outside have elsewhere than at 0, 1 and 2.
+func (m *roleMap) markMoved() {
+	for _, f := range m.d.files.all {
+		if f.role >= 0 || f.flight || !f.isPipe() || !m.d.entered(f.proc) {
+			continue
+		}
+		role := 1
+		switch {
+		case f.info.Flags&unix.O_ACCMODE == unix.O_RDONLY:
+			role = 0
+		case m.has(f.proc, 1):
+			role = 2
+		}
+		m.mark(f, role)
+	}
+}
+
+// has tells whether a descriptor of a process has its own role.
+func (m *roleMap) has(p *process, fd int) bool {
+	f, err := m.d.look(p, fd)
+	return err == nil && m.d.files.find(f).role == fd
+}
+
+// entered tells whether a process or one above it came from outside.
+func (d *dump) entered(p *process) bool {
+	for p.parent != nil {
+		p = p.parent
+	}
+	return p.pid != d.target.Init
 }
 
 // outside tells whether a file's other end is not in the container.
