@@ -206,25 +206,6 @@ func (f *frozen) seize(p *process, tid int) (*thread, error) {
 	return th, nil
 }
 
-// urgent lets the tracer's thread run before others for the time of the freeze:
-// the shorter the time between a stop and what is mended after it, the smaller the
-// window in which our death would show. Without the right to it things are
-// as they are. It returns what takes it back.
-func urgent() func() {
-	before, err := unix.SchedGetAttr(0, 0)
-	if err != nil {
-		return func() {}
-	}
-	const resetOnFork = 1
-	if unix.SchedSetAttr(0, &unix.SchedAttr{Size: before.Size, Policy: schedFIFO, Priority: 1, Flags: resetOnFork}, 0) != nil {
-		return func() {}
-	}
-	return func() { _ = unix.SchedSetAttr(0, before, 0) }
-}
-
-// schedFIFO is SCHED_FIFO (sched(7)).
-const schedFIFO = 1
-
 // refused explains a thread that may not be seized: it is ending, or somebody
 // else traces it.
 func (f *frozen) refused(p *process, tid int, err error) error {
@@ -273,10 +254,6 @@ func (f *frozen) awaitAll() error {
 		}
 	}
 }
-
-// vforkPatience is how long a thread may take to stop before it is looked at as
-// one that waits for its vfork(2) child, which cannot stop.
-const vforkPatience = 20 * time.Millisecond
 
 func (f *frozen) await(th *thread) error {
 	patience := vforkPatience
@@ -327,46 +304,6 @@ func (f *frozen) adopt(parent *thread, s ptrace.Stop) error {
 	}
 	if f.threads[tid] == nil {
 		f.threads[tid] = &thread{tid: tid, traced: ptrace.Attached(tid)}
-	}
-	return nil
-}
-
-// letVforkEnd lets the children that a vfork(2) parent waits for run until they
-// execute or end: only then can the parent stop.
-func (f *frozen) letVforkEnd(parent *thread) error {
-	below, err := procfs.ReadChildren(parent.tid, parent.tid)
-	if err != nil {
-		return nil
-	}
-	for _, pid := range below {
-		// A machine under load is slow to stop anybody: only a child that lives
-		// in its parent's memory is waited for.
-		child := f.threads[pid]
-		if child == nil || kcmp(parent.tid, pid, kcmpVM, 0, 0) != 0 {
-			continue
-		}
-		if child.stop == (ptrace.Stop{}) {
-			if err := f.await(child); err != nil {
-				return err
-			}
-			if f.threads[pid] == nil {
-				continue // it has ended, which the parent was waiting for
-			}
-		}
-		if err := child.traced.SetOptions(seizeOptions | unix.PTRACE_O_TRACEEXEC); err != nil {
-			return err
-		}
-		child.stop = ptrace.Stop{}
-		if err := child.traced.Cont(0); err != nil && !gone(err) {
-			return err
-		}
-		// It stops by itself at the exec; one that exits is dropped.
-		if _, err := child.traced.Wait(ptrace.Patience); err != nil && !gone(err) {
-			return err
-		}
-		if err := child.traced.Interrupt(); err != nil && !gone(err) {
-			return err
-		}
 	}
 	return nil
 }

@@ -1,0 +1,53 @@
+package checkpoint
+
+import (
+	"time"
+
+	"github.com/rethaw/rethaw/internal/procfs"
+	"github.com/rethaw/rethaw/internal/ptrace"
+	"golang.org/x/sys/unix"
+)
+
+// vforkPatience is how long a thread may take to stop before it is looked at as
+// one that waits for its vfork(2) child, which cannot stop.
+const vforkPatience = 20 * time.Millisecond
+
+// letVforkEnd lets the children that a vfork(2) parent waits for run until they
+// execute or end: only then can the parent stop.
+func (f *frozen) letVforkEnd(parent *thread) error {
+	below, err := procfs.ReadChildren(parent.tid, parent.tid)
+	if err != nil {
+		return nil
+	}
+	for _, pid := range below {
+		// A machine under load is slow to stop anybody: only a child that lives
+		// in its parent's memory is waited for.
+		child := f.threads[pid]
+		if child == nil || kcmp(parent.tid, pid, kcmpVM, 0, 0) != 0 {
+			continue
+		}
+		if child.stop == (ptrace.Stop{}) {
+			if err := f.await(child); err != nil {
+				return err
+			}
+			if f.threads[pid] == nil {
+				continue // it has ended, which the parent was waiting for
+			}
+		}
+		if err := child.traced.SetOptions(seizeOptions | unix.PTRACE_O_TRACEEXEC); err != nil {
+			return err
+		}
+		child.stop = ptrace.Stop{}
+		if err := child.traced.Cont(0); err != nil && !gone(err) {
+			return err
+		}
+		// It stops by itself at the exec; one that exits is dropped.
+		if _, err := child.traced.Wait(ptrace.Patience); err != nil && !gone(err) {
+			return err
+		}
+		if err := child.traced.Interrupt(); err != nil && !gone(err) {
+			return err
+		}
+	}
+	return nil
+}
