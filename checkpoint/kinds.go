@@ -20,6 +20,7 @@ type fileKind struct {
 // fileKinds is the table of savers, asked in this order.
 func fileKinds() []fileKind {
 	return []fileKind{
+		requestKind(),
 		stdioKind(),
 		pathKind(),
 		terminalKind(),

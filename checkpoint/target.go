@@ -43,6 +43,10 @@ type Options struct {
 	TCPEstablished, TCPClose bool
 	// Tool is the program's version, written into the header.
 	Tool string
+	// Answers tells whether a unix socket, by its inode, is one at which the caller
+	// answers requests of the container (internal/ask): the tree may be connected to
+	// it. nil for none.
+	Answers func(inode uint64) bool
 	// Log takes what is of interest; nil for silence.
 	Log *logrus.Entry
 }

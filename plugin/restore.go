@@ -32,6 +32,10 @@ type Request struct {
 	Options restore.Options
 }
 
+// startPatience is how long a runtime may take from its start to the container's
+// process.
+const startPatience = time.Minute
+
 // Session is what a restore has brought to life.
 type Session struct {
 	// Result are the figures of the restore.
@@ -125,6 +129,7 @@ func (s *Session) create(ctx context.Context, e Engine, spec Spec, b *Bundle, r 
 	s.Result, err = restore.Run(ctx, restore.Container{
 		Init:     s.init.pid,
 		Start:    fresh.Start,
+		Patience: startPatience,
 		Rootfs:   b.Rootfs,
 		Bundle:   b.Dir,
 		Terminal: b.Terminal(),

@@ -11,6 +11,9 @@ var ErrUnfit = errors.New("image does not fit here")
 // ErrPIDTaken means that a pid of a host tree belongs to somebody else.
 var ErrPIDTaken = errors.New("pid is taken")
 
+// ErrNotStarted means that the fresh container ended before its start.
+var ErrNotStarted = errors.New("the container was not started")
+
 // Error is a step of a restore that failed for a task or an object.
 type Error struct {
 	// Op is the step, Object what it is about ("task 7", "file /etc/x").

@@ -30,6 +30,7 @@ type fileKind struct {
 // fileKinds is the table of restorers.
 func fileKinds() []fileKind {
 	return []fileKind{
+		requestKind(),
 		stdioKind(),
 		regularKind(),
 		memfdKind(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"time"
 
 	"github.com/rethaw/rethaw/internal/agent"
@@ -22,8 +23,13 @@ const seizeOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEFORK | unix
 // ptraceOSuspendSeccomp is PTRACE_O_SUSPEND_SECCOMP (ptrace(2)).
 const ptraceOSuspendSeccomp = 1 << 21
 
-// startPatience is how long a runtime may take from start to exec.
-const startPatience = time.Minute
+// armOptions are those until the exec. The processes that the runtime's init
+// forks meanwhile are hooks: they are left alone.
+const armOptions = seizeOptions &^ (unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK)
+
+// alert is how long awaitExec looks again and again, as it does for a runtime that is on its
+// way; after that it waits to be told of a change, which may take hours.
+const alert = 200 * time.Millisecond
 
 // catch seizes the runtime's init, lets the runtime start it, and stops it at the
 // exec of the container's process.
@@ -34,10 +40,16 @@ func (r *restorer) catch(ctx context.Context, c Container) error {
 	}
 	started := make(chan error, 1)
 	go func() { started <- c.Start(ctx) }()
-	if err := r.awaitExec(ctx, c.Init, threads, started); err != nil {
+	if err := r.awaitExec(ctx, c.Init, threads, started, c.Patience); err != nil {
+		return err
+	}
+	if err := ptrace.Attached(c.Init).SetOptions(seizeOptions); err != nil {
 		return err
 	}
 	if err := r.adoptRoot(c.Init); err != nil {
+		return err
+	}
+	if err := r.readEnviron(); err != nil {
 		return err
 	}
 	if r.space, err = ns.Start(c.Init, ns.Mount|ns.UTS|ns.IPC|ns.Net); err != nil {
@@ -75,7 +87,7 @@ func (r *restorer) seizeInit(pid int) (map[int]*ptrace.Thread, error) {
 			if threads[tid] != nil {
 				continue
 			}
-			th, err := ptrace.Seize(tid, seizeOptions)
+			th, err := ptrace.Seize(tid, armOptions)
 			if errors.Is(err, ptrace.ErrGone) {
 				continue
 			}
@@ -92,11 +104,16 @@ func (r *restorer) seizeInit(pid int) (map[int]*ptrace.Thread, error) {
 }
 
 // awaitExec lets the threads of init run until one of them has executed the
-// container's process, and stops it before its first instruction.
-func (r *restorer) awaitExec(ctx context.Context, init int, threads map[int]*ptrace.Thread, started <-chan error) error {
-	deadline := time.Now().Add(startPatience)
-	var startErr error
-	for time.Now().Before(deadline) {
+// container's process, and stops it before its first instruction. It gives up
+// after patience, unless that is 0.
+func (r *restorer) awaitExec(ctx context.Context, init int, threads map[int]*ptrace.Thread, started <-chan error, patience time.Duration) error {
+	begin := time.Now()
+	// The kernel tells a tracer of stops by SIGCHLD. One that the process had
+	// before this line shows at the first look.
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, unix.SIGCHLD)
+	defer signal.Stop(changed)
+	for patience == 0 || time.Since(begin) < patience {
 		select {
 		case err := <-started:
 			if err != nil {
@@ -105,41 +122,68 @@ func (r *restorer) awaitExec(ctx context.Context, init int, threads map[int]*ptr
 			started = nil
 		default:
 		}
-		for tid, th := range threads {
-			stop, stopped, err := th.Poll()
-			if errors.Is(err, ptrace.ErrGone) || (stopped && stop.Kind >= ptrace.Exited) {
-				if tid == init && stopped {
-					return fmt.Errorf("the runtime's init ended (%v %d) before it executed the container's process: %w", stop.Kind, stop.Signal, ptrace.ErrGone)
-				}
-				if tid != init {
-					_ = th.Reap()
-					delete(threads, tid)
-				}
-				continue
-			}
+		executed, err := r.attend(init, threads)
+		if err != nil {
+			return err
+		}
+		if executed {
+			// Registers set here would be lost to the return of execve:
+			// go on into a trap before the first instruction.
+			_, err := ptrace.Attached(init).Halt()
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if time.Since(begin) < alert {
+			pause := unix.Timespec{Nsec: 50_000}
+			_ = unix.Nanosleep(&pause, nil)
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		case err := <-started:
 			if err != nil {
 				return err
 			}
-			if !stopped {
-				continue
-			}
-			if stop.Kind == ptrace.Event && stop.Event == unix.PTRACE_EVENT_EXEC {
-				// Registers set here would be lost to the return of execve:
-				// go on into a trap before the first instruction.
-				_, err := ptrace.Attached(init).Halt()
-				return err
-			}
-			if err := r.passOn(th, stop, threads); err != nil && !errors.Is(err, ptrace.ErrGone) {
-				return err
-			}
+			started = nil
+		case <-time.After(time.Second):
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		pause := unix.Timespec{Nsec: 50_000}
-		_ = unix.Nanosleep(&pause, nil)
 	}
-	return errors.Join(startErr, fmt.Errorf("the runtime's init %d did not execute the container's process: %w", init, ptrace.ErrTimeout))
+	return fmt.Errorf("the runtime's init %d did not execute the container's process: %w", init, ptrace.ErrTimeout)
+}
+
+// attend looks at all threads of the runtime's init once and lets go on those that
+// have stopped, until one stands in its exec.
+func (r *restorer) attend(init int, threads map[int]*ptrace.Thread) (executed bool, err error) {
+	for tid, th := range threads {
+		stop, stopped, err := th.Poll()
+		if errors.Is(err, ptrace.ErrGone) || (stopped && stop.Kind >= ptrace.Exited) {
+			if tid == init && stopped {
+				return false, fmt.Errorf("%w: the runtime's init ended (%v %d) before it executed the container's process", ErrNotStarted, stop.Kind, stop.Signal)
+			}
+			if tid != init {
+				_ = th.Reap()
+				delete(threads, tid)
+			}
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if !stopped {
+			continue
+		}
+		// Whichever thread executes, it has the number of the first one then.
+		if tid == init && stop.Kind == ptrace.Event && stop.Event == unix.PTRACE_EVENT_EXEC {
+			return true, nil
+		}
+		if err := r.passOn(th, stop, threads); err != nil && !errors.Is(err, ptrace.ErrGone) {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // passOn resumes a thread of the runtime's init from a stop that is not ours.
@@ -179,6 +223,9 @@ func spawnAs(pid int, exe string) (*agent.Spawned, error) {
 	}
 }
 
+// spawnPatience is how long a placeholder of our own may take to its exec.
+const spawnPatience = time.Minute
+
 // spawn makes a placeholder for a host tree, with the root's own pid.
 func (r *restorer) spawn(ctx context.Context) error {
 	pid := int(r.root.rec.PID)
@@ -202,7 +249,7 @@ func (r *restorer) spawn(ctx context.Context) error {
 		return err
 	}
 	started := make(chan error)
-	if err := r.awaitExec(ctx, s.PID, map[int]*ptrace.Thread{s.PID: th}, started); err != nil {
+	if err := r.awaitExec(ctx, s.PID, map[int]*ptrace.Thread{s.PID: th}, started, spawnPatience); err != nil {
 		return errors.Join(err, s.Err())
 	}
 	if err := r.adoptRoot(s.PID); err != nil {

@@ -27,6 +27,8 @@ type restorer struct {
 	root        *task
 	// outerSID is the session of the placeholder at first.
 	outerSID int32
+	// environ is the environment of the fresh container's process.
+	environ []byte
 	// space runs functions inside the container's namespaces, pids places pids.
 	space *ns.Thread
 	// inside is true while the thread of space runs something.

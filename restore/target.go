@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"time"
 
 	"github.com/sirupsen/logrus"
 )
@@ -14,6 +15,9 @@ type Container struct {
 	// Start lets it do so ("runc start"); it is called once, when Init is under
 	// control.
 	Start func(ctx context.Context) error
+	// Patience is how long the runtime may take from Start to the container's
+	// process, 0 for as long as Init lives.
+	Patience time.Duration
 	// Rootfs and Bundle are directories on the host.
 	Rootfs, Bundle string
 	// Terminal tells whether the container's process has a console.

@@ -31,6 +31,7 @@ const (
 	TypeStdio      Type = 78
 	TypeGhost      Type = 79
 	TypeProcFile   Type = 80
+	TypeRequest    Type = 81
 
 	TypeUTS     Type = 128
 	TypeTmpfs   Type = 129
@@ -66,6 +67,7 @@ var constructors = map[Type]func() Record{
 	TypeStdio:      func() Record { return new(Stdio) },
 	TypeGhost:      func() Record { return new(Ghost) },
 	TypeProcFile:   func() Record { return new(ProcFile) },
+	TypeRequest:    func() Record { return new(Request) },
 	TypeUTS:        func() Record { return new(UTS) },
 	TypeTmpfs:      func() Record { return new(Tmpfs) },
 	TypeSysVShm:    func() Record { return new(SysVShm) },
