@@ -10,6 +10,7 @@ import (
 
 	runtimespec "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/rethaw/rethaw/internal/ask"
 	"github.com/rethaw/rethaw/specs"
 )
 
@@ -120,11 +121,11 @@ func CheckBundle(h *specs.Header, b *Bundle) error {
 // hasMount tells whether a container of b will have the mount m: because config.json
 // lists it, because it lies in one of the trees that runtimes fill themselves (masked
 // files in /proc, controllers in /sys, the
-// console and device nodes in /dev), or because it is a tmpfs,
+// console and device nodes in /dev), because it is the socket that the hook mounts, or because it is a tmpfs,
 // which a restore can make.
 func hasMount(b *Bundle, m specs.Mount) bool {
 	point := filepath.Clean(m.Point)
-	if point == "/" || m.FSType == "tmpfs" {
+	if point == "/" || point == ask.Socket || m.FSType == "tmpfs" {
 		return true
 	}
 	for _, tree := range []string{"/proc", "/sys"} {

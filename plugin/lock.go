@@ -23,22 +23,27 @@ type Lock struct {
 // lockContainer locks a running container by its init, which is one however many
 // engines know the container.
 func lockContainer(c Candidate, p process) (*Lock, error) {
-	return lock(fmt.Sprintf("init-%d-%d", p.pid, p.start), c.String())
+	return lock(fmt.Sprintf("init-%d-%d.lock", p.pid, p.start), c.String())
 }
 
 // lockName locks the name of a container to be made.
 func lockName(engine, id string) (*Lock, error) {
-	sum := sha256.Sum256([]byte(engine + "\x00" + id))
-	return lock(fmt.Sprintf("name-%x", sum[:12]), fmt.Sprintf("%s container %q", engine, id))
+	return lock(nameLock(engine, id), fmt.Sprintf("%s container %q", engine, id))
 }
 
-// lock takes the lock called name, or fails with a BusyError about what.
+// nameLock is the file of the lock of a name.
+func nameLock(engine, id string) string {
+	sum := sha256.Sum256([]byte(engine + "\x00" + id))
+	return fmt.Sprintf("name-%x.lock", sum[:12])
+}
+
+// lock takes the lock in the file called name, or fails with a BusyError about what.
 func lock(name, what string) (*Lock, error) {
 	dir, err := lockDir()
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, name+".lock")
+	path := filepath.Join(dir, name)
 	for tries := 0; ; tries++ {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
