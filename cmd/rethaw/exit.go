@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rethaw/rethaw/checkpoint"
+	"github.com/rethaw/rethaw/hook"
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/plugin"
 	"github.com/rethaw/rethaw/restore"
@@ -110,6 +111,9 @@ func exitCodes() []struct {
 		{plugin.ErrUnknownRuntime, exitUsage},
 		{plugin.ErrRuntime, exitEnvironment},
 		{plugin.ErrPrivilege, exitEnvironment},
+		{hook.ErrAnnotation, exitUsage},
+		{hook.ErrState, exitUsage},
+		{hook.ErrConfig, exitBundle},
 		{plugin.ErrUnsupported, exitUnsupported},
 		{checkpoint.ErrUnsupported, exitUnsupported},
 		{restore.ErrUnfit, exitUnsupported},

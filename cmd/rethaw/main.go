@@ -16,10 +16,19 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/rethaw/rethaw/hook"
 	"github.com/rethaw/rethaw/plugin"
 )
 
 func main() {
+	// Runtimes call hooks for containers that ask for nothing, too: those wait for
+	// this alone.
+	if len(os.Args) == 3 && os.Args[1] == "hook" && hook.IsStage(os.Args[2]) {
+		os.Exit(report(os.Stderr, nil, exitOK, hook.Run(os.Args[2], os.Stdin)))
+	}
+	if hook.IsAgent(os.Args[1:]) {
+		os.Exit(report(os.Stderr, nil, exitOK, hook.Agent(os.Stdin, version())))
+	}
 	ctx, stop := interruptible(context.Background())
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, uninterrupt: stop}
 	root := a.command()
@@ -68,7 +77,7 @@ func (a *app) command() *cobra.Command {
 	flags.StringVar(&a.logFormat, "log-format", "text", `format of the log on stderr: "text" or "json"`)
 	verbs := []func(*app) *cobra.Command{
 		checkpointCommand, restoreCommand, inspectCommand, checkCommand, verifyCommand,
-		featuresCommand, versionCommand,
+		hookCommand, statusCommand, featuresCommand, versionCommand,
 	}
 	for _, verb := range append(verbs, extraCommands()...) {
 		c := verb(a)

@@ -1,0 +1,61 @@
+package hook
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	runtimespec "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// stages is the table of the stages at which something is done.
+func stages() map[string]func(*runtimespec.State, *Wishes) error {
+	return map[string]func(*runtimespec.State, *Wishes) error{
+		"createRuntime":   createRuntime,
+		"prestart":        createRuntime, // its former name
+		"createContainer": createContainer,
+		"startContainer":  nothing,
+		"poststart":       nothing,
+		"poststop":        poststop,
+	}
+}
+
+// nothing is done at the stages that are only there for completeness.
+func nothing(*runtimespec.State, *Wishes) error { return nil }
+
+// IsStage tells whether name is a stage of the OCI runtime specification.
+func IsStage(name string) bool {
+	_, ok := stages()[name]
+	return ok
+}
+
+// Run is `rethaw hook STAGE`: stdin is the container's state. For a container without
+// annotations of ours it does nothing, and makes nothing.
+func Run(stage string, stdin io.Reader) error {
+	act, ok := stages()[stage]
+	if !ok {
+		return fmt.Errorf("there is no hook stage %q: there are %s",
+			stage, strings.Join(slices.Sorted(maps.Keys(stages())), ", "))
+	}
+	s, err := readState(stdin)
+	if err != nil {
+		return err
+	}
+	w, err := wishes(s)
+	if err != nil && stage == "poststop" {
+		// There is something to clean up even so, and nobody to correct it.
+		w, err = new(Wishes), nil
+	}
+	if err != nil {
+		return fmt.Errorf("container %q: %w", s.ID, err)
+	}
+	if w == nil {
+		return nil
+	}
+	if err := act(s, w); err != nil {
+		return fmt.Errorf("container %q: %w", s.ID, err)
+	}
+	return nil
+}
