@@ -98,6 +98,7 @@ var needs = map[string]rig.Config{
 	"uts":     {Caps: []string{"CAP_SYS_ADMIN"}, Unconfined: true}, // sethostname
 	"tmpfs":   {Caps: []string{"CAP_SYS_ADMIN"}, Unconfined: true}, // mount
 	"hugetlb": {Caps: []string{"CAP_IPC_LOCK"}},                    // SHM_HUGETLB
+	"stdio":   {Unconfined: true},                                  // kcmp
 	"strict":  {Unconfined: true},                                  // strict mode, which no filter may precede
 	"sharing": {Unconfined: true},                                  // unshare
 }

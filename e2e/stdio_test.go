@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,10 +15,10 @@ import (
 // the fresh container's own, and what the program writes arrives there.
 func TestStdio(t *testing.T) {
 	t.Parallel()
-	for _, kind := range rig.StdioKinds {
+	for _, kind := range append(slices.Clone(rig.StdioKinds), rig.Joined) {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
-			p := startProgram(t, "stdio", rig.Config{Stdio: kind})
+			p := startProgram(t, "stdio", rig.Config{Stdio: kind, Unconfined: true})
 			s := subject{
 				Container: p.Container,
 				verify:    func(t *testing.T, when string) { t.Helper(); converse(t, p, kind, when) },
@@ -31,7 +32,7 @@ func TestStdio(t *testing.T) {
 // converse has the program check itself, and read and write.
 func converse(t *testing.T, p *rig.Program, kind rig.StdioKind, when string) {
 	t.Helper()
-	heard := []string{"out " + p.Nonce, "err " + p.Nonce}
+	heard := []string{"out " + p.Nonce, "err " + p.Nonce, "again " + p.Nonce, "child " + p.Nonce}
 	if kind == rig.Pipe || kind == rig.Terminal {
 		line := fmt.Sprintf("line %d", time.Now().UnixNano())
 		if err := p.Input(line + "\n"); err != nil {

@@ -1,9 +1,11 @@
 /*
  * State: descriptors 0, 1 and 2 as the runtime made them: a file on the host, a pipe, /dev/null or a terminal. The program
  * writes "out NONCE N" and "err NONCE N" at every check; when the input is a terminal or a pipe it echoes its lines as
- * "in NONCE LINE". The test reads the other ends: after a restore they are the fresh container's.
+ * "in NONCE LINE". The test reads the other ends: after a restore they are the fresh container's. The program also has
+ * 1 under another number, /dev/stdout and /dev/stderr opened anew, with flags of their own, and a child that has them
+ * all and 2 at 0; through the new ones it writes "again NONCE N" and "child NONCE N".
  * Wrong could go: output into the old container's log or nowhere, a terminal that controls no more, its settings and
- * size, 1 and 2 that were one description and are two, a flag.
+ * size, 1 and 2 that were one description and are two, one that was two and is one, a flag, a position.
  */
 #include "harness.h"
 #include <poll.h>
@@ -26,6 +28,8 @@ static void look(struct kind *k)
 	}
 }
 
+static int same_file(int a, int b) { return syscall(SYS_kcmp, getpid(), getpid(), 0 /* KCMP_FILE */, a, b) == 0; }
+
 int main(void)
 {
 	char line[512];
@@ -37,10 +41,28 @@ int main(void)
 		MUST(tcsetattr(0, TCSANOW, &t));
 		MUST(ioctl(0, TIOCSWINSZ, &((struct winsize){33, 111, 0, 0})));
 	}
+	MUST(fcntl(2, F_SETFL, fcntl(2, F_GETFL) | O_NONBLOCK));
+	int twin = MUST(fcntl(1, F_DUPFD_CLOEXEC, 20)), again = MUST(open("/dev/stdout", O_WRONLY | O_APPEND | O_NONBLOCK)), err = MUST(open("/dev/stderr", O_WRONLY | O_APPEND));
 	look(was);
-	int same = syscall(SYS_kcmp, getpid(), getpid(), 0 /* KCMP_FILE */, 1, 2) == 0;
+	int same = same_file(1, 2);
+	pid_t parent = getpid();
+	if (!MUST(fork())) {
+		MUST(dup2(2, 0));
+		h_part("child");
+		while (wait_check()) {
+			CHECK(syscall(SYS_kcmp, parent, getpid(), 0, 2, 0) == 0 && syscall(SYS_kcmp, parent, getpid(), 0, err, err) == 0, "the child's descriptions are its own");
+			snprintf(line, sizeof line, "child %016llx %d\n", (unsigned long long)h.nonce, h.check);
+			CHECK(write(err, line, strlen(line)) == (ssize_t)strlen(line), "write to /dev/stderr: %s", strerror(errno));
+		}
+		_exit(0);
+	}
 	ready();
 	while (wait_check()) {
+		CHECK(same_file(1, twin) && !same_file(1, again) && !same_file(2, err) && !same_file(1, err) && !same_file(again, err), "descriptions are shared that were not, or not that were");
+		CHECK(h_flags(again) == (O_WRONLY | O_APPEND | O_NONBLOCK) && h_flags(err) == (O_WRONLY | O_APPEND), "flags of those opened anew %o %o", h_flags(again), h_flags(err));
+		snprintf(line, sizeof line, "again %016llx %d\n", (unsigned long long)h.nonce, h.check);
+		CHECK(write(again, line, strlen(line)) == (ssize_t)strlen(line), "write to /dev/stdout: %s", strerror(errno));
+		h_collect("child");
 		look(now);
 		for (int fd = 0; fd < 3; fd++) {
 			struct kind *a = &was[fd], *b = &now[fd];
@@ -54,7 +76,7 @@ int main(void)
 			int tty = open("/dev/tty", O_RDWR);
 			CHECK(tty >= 0 && !close(tty), "the terminal controls no more: %s", strerror(errno));
 		}
-		CHECK((syscall(SYS_kcmp, getpid(), getpid(), 0, 1, 2) == 0) == same, "1 and 2 are %s description", same ? "no longer one" : "now one");
+		CHECK(same_file(1, 2) == same, "1 and 2 are %s description", same ? "no longer one" : "now one");
 		snprintf(line, sizeof line, "out %016llx %d\n", (unsigned long long)h.nonce, h.check);
 		CHECK(write(1, line, strlen(line)) == (ssize_t)strlen(line), "write to 1: %s", strerror(errno));
 		memcpy(line, "err", 3);

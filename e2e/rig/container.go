@@ -84,6 +84,7 @@ func (c *Container) OpenStdio() (files [3]*os.File, args []string) {
 	c.t.Helper()
 	s, err := c.kind.open(c.dir)
 	must(c.t, err, "open stdio")
+	s.identify()
 	c.mu.Lock()
 	if c.stdio != nil {
 		c.stdio.close()

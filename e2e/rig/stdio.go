@@ -21,13 +21,14 @@ const (
 	Pipe                      // three pipes to the process that started it
 	Null                      // /dev/null for all three
 	Terminal                  // a pty, whose master is received over a console socket
+	Joined                    // as LogFile, but stderr is the very description that stdout is
 )
 
-// StdioKinds are all of them, for tests that go through the lot.
+// StdioKinds are those that engines make, for tests that go through the lot.
 var StdioKinds = []StdioKind{LogFile, Pipe, Null, Terminal}
 
 func (k StdioKind) String() string {
-	return [...]string{"log", "pipe", "null", "terminal"}[k]
+	return [...]string{"log", "pipe", "null", "terminal", "joined"}[k]
 }
 
 // stdio is one set of standard streams: a container gets a new one each time it
@@ -59,6 +60,9 @@ func (k StdioKind) open(dir string) (*stdio, error) {
 		return nil, err
 	}
 	out := os.DevNull
+	if k == Joined {
+		return s, s.openJoined(dir)
+	}
 	if k == LogFile {
 		s.log = filepath.Join(dir, "log")
 		out = s.log
@@ -69,6 +73,18 @@ func (k StdioKind) open(dir string) (*stdio, error) {
 		}
 	}
 	return s, nil
+}
+
+// openJoined is `>>log 2>&1` of a shell.
+func (s *stdio) openJoined(dir string) error {
+	s.log = filepath.Join(dir, "log")
+	var err error
+	if s.files[1], err = os.OpenFile(s.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644); err != nil {
+		return err
+	}
+	fd, err := unix.FcntlInt(s.files[1].Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	s.files[2] = os.NewFile(uintptr(fd), s.log)
+	return err
 }
 
 func (s *stdio) openPipes() error {
@@ -101,8 +117,8 @@ func (s *stdio) drain(from io.ReadCloser) {
 	}
 }
 
-// identify notes which files are the host's, before our ends are closed. The
-// runtime replaces /dev/null by the container's own, so that one is not.
+// identify notes which files are the host's, before a container has them: Fd
+// makes a file wait that would not. The runtime replaces /dev/null by the container's own, so that one is not.
 func (s *stdio) identify() {
 	s.roles = map[snapshot.FileID]string{}
 	for i, f := range s.files {
@@ -120,7 +136,6 @@ func (s *stdio) identify() {
 
 // started closes the ends that the container has now.
 func (s *stdio) started() {
-	s.identify()
 	for _, f := range s.files {
 		if f != nil {
 			closeAll(f)
