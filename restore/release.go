@@ -19,6 +19,12 @@ func isGone(err error) bool {
 func (r *restorer) release() error {
 	tasks := r.living()
 	for _, t := range tasks {
+		// Threads that share the memory must not be in the arena.
+		if err := t.arena.Rest(); err != nil {
+			return taskError("halt", t, err)
+		}
+	}
+	for _, t := range tasks {
 		if err := r.unmapArena(t); err != nil {
 			return taskError("unmap arena", t, err)
 		}

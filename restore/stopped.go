@@ -40,6 +40,10 @@ func (r *restorer) stopTasks() error {
 // stop has all threads of a task join a group stop.
 func (r *restorer) stop(t *task) error {
 	signal := t.stopSignal()
+	// The signal must find every thread in our hands.
+	if err := t.arena.Rest(); err != nil {
+		return err
+	}
 	// A signal that is put in place of another is taken only if not blocked.
 	if err := t.leader().SetSigMask(^(uint64(1) << (signal - 1))); err != nil {
 		return err

@@ -22,6 +22,9 @@ import (
 type Arena struct {
 	mem  []byte
 	base uint64
+	// inside is the thread that waits in the blob for the next batch: to stop it and
+	// send it in again would cost as much as ten small batches.
+	inside *ptrace.Thread
 }
 
 // ArenaSize is the size of an Arena in bytes.
@@ -88,7 +91,7 @@ func NewArena(t *ptrace.Thread, gate, base uint64) (*Arena, error) {
 	if err != nil {
 		return nil, &Error{"map arena of", t.TID, err}
 	}
-	a := &Arena{mem, base}
+	a := &Arena{mem: mem, base: base}
 	copy(a.mem, blobCode())
 	k := a.slot()
 	at := base + slotOff
@@ -111,8 +114,9 @@ func (a *Arena) Data() ([]byte, uint64) {
 }
 
 // Run has a stopped thread make the calls, in order and all of them, and fills
-// in their results. The thread stands in a Trap stop afterwards. onEvent (may be
-// nil) is told of forks and clones on the way.
+// in their results. The thread is lent afterwards (ptrace.Thread.Lend): it comes to a
+// Trap stop when it is asked for anything, or another runs in the arena.
+// onEvent (may be nil) is told of forks and clones on the way.
 func (a *Arena) Run(t *ptrace.Thread, calls []Call, onEvent func(ptrace.Stop) error) error {
 	for len(calls) > 0 {
 		n := min(len(calls), MaxCalls)
@@ -150,12 +154,35 @@ func (a *Arena) RunToError(t *ptrace.Thread, calls []Call) error {
 }
 
 func (a *Arena) batch(t *ptrace.Thread, calls []Call, onEvent func(ptrace.Stop) error) error {
+	if a.inside != t {
+		if err := a.Rest(); err != nil {
+			return err
+		}
+	}
 	k := a.slot()
 	room := unsafe.Slice((*Call)(unsafe.Pointer(&a.mem[slotOff+callsOff])), MaxCalls)
 	copy(room, calls)
 	k.count = uint64(len(calls))
 	before := k.command
 	command := atomic.AddUint32(&k.command, 1)
+	if a.inside == t {
+		t.Lend(nil)
+		a.inside = nil
+		futexWake(&k.command)
+	} else if err := a.enter(t, before); err != nil {
+		return err
+	}
+	if err := a.await(t, command, onEvent); err != nil {
+		return err
+	}
+	copy(calls, room)
+	a.inside = t
+	t.Lend(a.Rest)
+	return nil
+}
+
+// enter sends a stopped thread into the blob, which has run the command before.
+func (a *Arena) enter(t *ptrace.Thread, before uint32) error {
 	regs, err := t.Registers()
 	if err != nil {
 		return err
@@ -168,24 +195,37 @@ func (a *Arena) batch(t *ptrace.Thread, calls []Call, onEvent func(ptrace.Stop) 
 	if err := t.SetSigMask(everything); err != nil {
 		return err
 	}
-	if err := t.Cont(0); err != nil {
+	return t.Cont(0)
+}
+
+// Rest brings the thread that is lent, if one is, to a Trap stop.
+func (a *Arena) Rest() error {
+	t := a.inside
+	if t == nil {
+		return nil
+	}
+	a.inside = nil
+	if _, err := t.Halt(); err != nil && !errors.Is(err, ptrace.ErrGone) {
 		return err
 	}
-	if err := a.await(t, command, onEvent); err != nil {
-		return err
-	}
-	if _, err := t.Halt(); err != nil {
-		return err
-	}
-	copy(calls, room)
 	return nil
 }
+
+// spin is how long a batch is waited for awake: most take a few microseconds, and
+// being woken takes tens.
+const spin = 20 * time.Microsecond
 
 // await waits until the batch is done, looking at the thread too: it may stop
 // for an event, or end.
 func (a *Arena) await(t *ptrace.Thread, command uint32, onEvent func(ptrace.Stop) error) error {
 	k := a.slot()
-	deadline := time.Now().Add(5 * time.Minute) // reading memory of any size
+	start := time.Now()
+	for onEvent == nil && time.Since(start) < spin {
+		if atomic.LoadUint32(&k.done) == command {
+			return nil
+		}
+	}
+	deadline := start.Add(5 * time.Minute) // reading memory of any size
 	for n := 0; ; n++ {
 		done := atomic.LoadUint32(&k.done)
 		if done == command {

@@ -14,6 +14,9 @@ const maxFilter = 4096
 // program of 8 byte instructions with its SECCOMP_FILTER_FLAG_*. Index 0 is the
 // oldest (kernel/seccomp.c, get_nth_filter), though ptrace(2) says the newest.
 func (t *Thread) SeccompFilters() (programs [][]byte, flags []uint64, err error) {
+	if err := t.settle(); err != nil {
+		return nil, nil, err
+	}
 	for i := uintptr(0); ; i++ {
 		buf := make([]byte, maxFilter*8)
 		n, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SECCOMP_GET_FILTER, uintptr(t.TID), i, uintptr(unsafe.Pointer(&buf[0])), 0, 0)

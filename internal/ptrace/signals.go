@@ -25,6 +25,9 @@ func (t *Thread) SetSigMask(mask uint64) error {
 // Pending reads the queued signals, those of the process if shared is set, else
 // those of the thread alone; each is a siginfo_t of 128 bytes.
 func (t *Thread) Pending(shared bool) ([][]byte, error) {
+	if err := t.settle(); err != nil {
+		return nil, err
+	}
 	const batch = 32
 	var all [][]byte
 	for {

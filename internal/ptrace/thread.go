@@ -15,12 +15,33 @@ const Patience = 10 * time.Second
 type Thread struct {
 	// TID is the thread's number in the tracer's pid namespace.
 	TID int
+	// back, while the thread is lent, brings it to a stop.
+	back func() error
+}
+
+// Lend tells that the thread runs, in code of ours that waits for orders. What needs it to
+// stand still calls back first, once, which has to Halt it.
+func (t *Thread) Lend(back func() error) { t.back = back }
+
+// settle has a thread that is lent come back.
+func (t *Thread) settle() error {
+	back := t.back
+	if back == nil {
+		return nil
+	}
+	t.back = nil
+	return back()
 }
 
 func (t *Thread) error(op string, err error) error { return &Error{Op: op, TID: t.TID, Err: err} }
 
 // do is ptrace(2), which restarts nothing: EINTR does not occur.
 func (t *Thread) do(op string, request int, addr, data uintptr) error {
+	if request != unix.PTRACE_INTERRUPT {
+		if err := t.settle(); err != nil {
+			return err
+		}
+	}
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(t.TID), addr, data, 0, 0)
 	if errno != 0 {
 		return t.error(op, errno)
@@ -31,6 +52,9 @@ func (t *Thread) do(op string, request int, addr, data uintptr) error {
 // exchange is a ptrace(2) whose data is memory of ours. The pointer becomes a
 // number only in the call itself: a stack that grows moves what it points to.
 func (t *Thread) exchange(op string, request int, addr uintptr, data unsafe.Pointer) error {
+	if err := t.settle(); err != nil {
+		return err
+	}
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(t.TID), addr, uintptr(data), 0, 0)
 	if errno != 0 {
 		return t.error(op, errno)
@@ -56,8 +80,11 @@ func (t *Thread) SetOptions(options int) error {
 	return t.do("set options of", unix.PTRACE_SETOPTIONS, 0, uintptr(options))
 }
 
-// Interrupt asks the thread to stop; Wait tells when it does.
-func (t *Thread) Interrupt() error { return t.do("interrupt", unix.PTRACE_INTERRUPT, 0, 0) }
+// Interrupt asks the thread to stop; Wait tells when it does. It is no longer lent.
+func (t *Thread) Interrupt() error {
+	t.back = nil
+	return t.do("interrupt", unix.PTRACE_INTERRUPT, 0, 0)
+}
 
 // Cont lets a stopped thread go on, delivering signal if it is not 0.
 func (t *Thread) Cont(signal int) error {
