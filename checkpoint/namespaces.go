@@ -74,14 +74,21 @@ func (d *dump) ownNamespace(kind string) (bool, error) {
 	return theirs != ours, err
 }
 
-// checkNamespaces finds a task that has left the namespaces of the tree's first.
+// checkNamespaces finds a task that has left the namespaces of the tree's first,
+// and a host tree whose first is not in ours, where it would be restored.
 func (d *dump) checkNamespaces(p *process) []error {
+	reason, remedy := "the task is in a %s namespace of its own inside the container", "end it before the checkpoint"
+	first := fmt.Sprint(d.target.Init)
 	if p.pid == d.target.Init {
-		return nil
+		if !d.target.Host {
+			return nil
+		}
+		first = "self"
+		reason, remedy = "the task is in a %s namespace of its own, which a restored tree would not have", "checkpoint it as a container"
 	}
 	var problems []error
 	for _, kind := range shareableNamespaces {
-		first, err := namespace(fmt.Sprint(d.target.Init), kind)
+		want, err := namespace(first, kind)
 		if err != nil {
 			return problems
 		}
@@ -89,8 +96,8 @@ func (d *dump) checkNamespaces(p *process) []error {
 		if err != nil {
 			return problems // it has ended
 		}
-		if own != first {
-			problems = append(problems, p.unsupported("namespace "+own, "the task is in a "+kind+" namespace of its own inside the container", "end it before the checkpoint"))
+		if own != want {
+			problems = append(problems, p.unsupported("namespace "+own, fmt.Sprintf(reason, kind), remedy))
 		}
 	}
 	return problems
