@@ -123,6 +123,9 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 	if err := d.inet.silence(); err != nil {
 		return err
 	}
+	if err := d.end(ctx); err != nil {
+		return err
+	}
 	if err := d.kill(); err != nil {
 		return errors.Join(err, d.inet.unsilence())
 	}

@@ -1,11 +1,27 @@
 package checkpoint
 
 import (
+	"context"
 	"errors"
+	"fmt"
 
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"golang.org/x/sys/unix"
 )
+
+// end lets the engine begin with the end of the container, if it must take part.
+// If it cannot, the tasks go on, and the image stays.
+func (d *dump) end(ctx context.Context) error {
+	if d.target.End == nil {
+		return nil
+	}
+	err := d.step("end", func() error { return d.target.End(ctx) })
+	if err == nil {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("the image in %s is complete, but the container was not ended and goes on: %w", d.opts.Image, err),
+		d.inet.unsilence())
+}
 
 // kill ends all tasks, the image being safe. They are still stopped, so none
 // runs another instruction. The tracer's end lets the kernel tell their

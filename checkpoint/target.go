@@ -1,6 +1,8 @@
 package checkpoint
 
 import (
+	"context"
+
 	"github.com/sirupsen/logrus"
 )
 
@@ -30,6 +32,10 @@ type Target struct {
 	Stdio []string
 	// SeccompFilters is how many filters the runtime installs into init.
 	SeccompFilters int
+	// End has the engine end the container once the image is safe: it kills the init,
+	// whose tasks are all stopped, and does not wait for its end. nil if the
+	// engine need not take part.
+	End func(ctx context.Context) error
 }
 
 // Options say how a checkpoint is taken.

@@ -30,7 +30,9 @@ type Config struct {
 	} `json:"process"`
 	Root   *runtimespec.Root   `json:"root"`
 	Mounts []runtimespec.Mount `json:"mounts"`
-	Linux  *struct {
+	// Annotations are those of the container.
+	Annotations map[string]string `json:"annotations"`
+	Linux       *struct {
 		Seccomp json.RawMessage `json:"seccomp"`
 	} `json:"linux"`
 }

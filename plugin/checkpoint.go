@@ -27,6 +27,12 @@ func Checkpoint(ctx context.Context, c Container, o checkpoint.Options) (*checkp
 	}
 	var done func() error
 	if !o.LeaveRunning {
+		if err := endable(c, o.Image); err != nil {
+			return nil, err
+		}
+		if e, ok := c.(ender); ok {
+			t.End = e.End
+		}
 		done = func() error { return remove(ctx, c, o.Image) }
 	}
 	return checkpoint.Run(ctx, t, o, done)

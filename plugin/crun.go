@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/rethaw/rethaw/checkpoint"
 )
@@ -46,6 +47,11 @@ func (c *Crun) Find(ctx context.Context, name string) ([]Container, error) {
 	return found, nil
 }
 
+// List implements Engine.
+func (c *Crun) List(ctx context.Context) ([]Container, error) {
+	return listStates("crun", c.roots, func(root, id string) (Container, error) { return c.load(root, id) })
+}
+
 // load reads one container.
 func (c *Crun) load(root, id string) (*crunContainer, error) {
 	data, err := os.ReadFile(filepath.Join(root, id, "status"))
@@ -72,6 +78,8 @@ type crunStatus struct {
 	Cgroup string `json:"cgroup-path"`
 	Rootfs string `json:"rootfs"`
 	Bundle string `json:"bundle"`
+	// Created is in RFC 3339.
+	Created time.Time `json:"created"`
 	// Stdio is a JSON list in a string.
 	Stdio string `json:"external_descriptors"`
 }
@@ -119,7 +127,7 @@ type crunContainer struct {
 
 // Candidate implements Container.
 func (c *crunContainer) Candidate() Candidate {
-	return Candidate{Engine: "crun", ID: c.id, Root: c.root, Pid: c.init.pid}
+	return Candidate{Engine: "crun", ID: c.id, Root: c.root, Pid: c.init.pid, Created: c.status.Created}
 }
 
 // Status implements Container.
@@ -183,6 +191,15 @@ func (c *crunContainer) Target(ctx context.Context) (checkpoint.Target, error) {
 		t.SeccompFilters = 1
 	}
 	return t, nil
+}
+
+// manager implements managed.
+func (c *crunContainer) manager() string {
+	config, err := readConfig(filepath.Join(c.root, c.id, "config.json"))
+	if err != nil {
+		return managerOf(c.status.Bundle, func(string) string { return "" })
+	}
+	return managerOf(c.status.Bundle, func(key string) string { return config.Annotations[key] })
 }
 
 // Destroy implements Container. crun is a small C program: asking it costs 4 ms.

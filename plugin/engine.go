@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/rethaw/rethaw/checkpoint"
 )
@@ -28,6 +29,9 @@ type Engine interface {
 	// Find returns the containers that name may mean, in every place where the
 	// engine keeps its state; none is no error.
 	Find(ctx context.Context, name string) ([]Container, error)
+	// List returns all containers of the engine, in every place where it keeps its
+	// state.
+	List(ctx context.Context) ([]Container, error)
 	// Create has the engine make a container from a bundle, up to the point where
 	// its init waits for Start. An id in use gives an error that is ErrExists.
 	Create(ctx context.Context, s Spec) (Fresh, error)
@@ -40,8 +44,20 @@ type Candidate struct {
 	Engine string
 	ID     string
 	Root   string
+	// Name is the container's name where an engine has names beside ids.
+	Name string
 	// Pid is the host pid of the container's init, 0 if there is none.
 	Pid int
+	// Created is when the engine made it, zero if it does not tell.
+	Created time.Time
+}
+
+// Called is the name by which people know the container: its name, or else its id.
+func (c Candidate) Called() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	return c.ID
 }
 
 // String names the candidate in messages.
@@ -49,7 +65,27 @@ func (c Candidate) String() string {
 	if c.Root == "" {
 		return fmt.Sprintf("%s %s", c.Engine, c.ID)
 	}
+	if c.Name != "" && c.Name != c.ID {
+		return fmt.Sprintf("%s container %q (id %.12s, state in %s)", c.Engine, c.Name, c.ID, c.Root)
+	}
 	return fmt.Sprintf("%s container %q (state in %s)", c.Engine, c.ID, c.Root)
+}
+
+// wrapper is a container of a manager, which has a runtime's beneath it.
+type wrapper interface {
+	// beneath is the runtime's container, nil if there is none now.
+	beneath() Container
+}
+
+// ender is a container whose engine watches over it: it must take part in the
+// container's end, or it would take it for a failure and start it anew.
+type ender interface {
+	// Endable tells whether a checkpoint into the directory image may end the
+	// container.
+	Endable(image string) error
+	// End has the engine end the container, whose tasks are all stopped by ptrace. It
+	// returns when the kill has reached init; Destroy waits for the rest.
+	End(ctx context.Context) error
 }
 
 // Container is one that an engine has, or a tree of tasks that none has.

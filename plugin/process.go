@@ -99,6 +99,25 @@ func parseStat(data []byte) (state byte, start uint64, err error) {
 	return fields[0][0], start, nil
 }
 
+// dying tells whether a process was killed, though it may have long to go: an init
+// waits for the tasks of its namespace, a traced task for its tracer.
+func (p process) dying() bool {
+	const exiting = 0x4 // PF_EXITING in the kernel's include/linux/sched.h
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
+	if err != nil {
+		return true
+	}
+	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
+	if len(fields) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
+	if err == nil && flags&exiting != 0 {
+		return true
+	}
+	return fields[0][0] == 'Z' || fields[0][0] == 'X'
+}
+
 // parent returns the parent of a process: field 4 of proc_pid_stat(5).
 func parent(pid int) (int, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

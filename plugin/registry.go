@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -28,6 +29,7 @@ func makers() []struct {
 	}{
 		{"runc", func(p, r string) Engine { return NewRunc(p, r) }},
 		{"crun", func(p, r string) Engine { return NewCrun(p, r) }},
+		{"podman", func(p, r string) Engine { return NewPodman(p, r) }},
 	}
 }
 
@@ -57,15 +59,20 @@ func NewRegistry(c Choice) (*Registry, error) {
 	return r, nil
 }
 
-// Engine returns the engine called name, or the first one if name is "" or not in
-// use.
+// Engine returns the engine to make a fresh container: the one called name, or else
+// the first that can.
 func (r *Registry) Engine(name string) Engine {
-	for _, e := range r.engines {
+	first := r.engines[0]
+	for i, e := range slices.Backward(r.engines) {
+		if _, keeps := e.(keeper); keeps && i > 0 {
+			continue
+		}
 		if e.Name() == name {
 			return e
 		}
+		first = e
 	}
-	return r.engines[0]
+	return first
 }
 
 // Find returns the one container that is called name. It fails with ErrNotFound or
@@ -81,6 +88,7 @@ func (r *Registry) Find(ctx context.Context, name string) (Container, error) {
 		}
 		found = append(found, c...)
 	}
+	found = once(found)
 	switch {
 	case len(found) == 1:
 		return found[0], nil
@@ -93,10 +101,6 @@ func (r *Registry) Find(ctx context.Context, name string) (Container, error) {
 	case failed != nil:
 		return nil, failed
 	}
-	names := make([]string, len(r.engines))
-	for i, e := range r.engines {
-		names[i] = e.Name()
-	}
 	return nil, fmt.Errorf("%w: %q (asked %s; another state directory is given with --root)",
-		ErrNotFound, name, strings.Join(names, ", "))
+		ErrNotFound, name, r.names())
 }

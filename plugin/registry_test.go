@@ -30,6 +30,14 @@ func (f fake) Find(_ context.Context, name string) ([]Container, error) {
 	return found, f.err
 }
 
+func (f fake) List(context.Context) ([]Container, error) {
+	var all []Container
+	for _, c := range f.has {
+		all = append(all, fakeContainer{c})
+	}
+	return all, f.err
+}
+
 type fakeContainer struct{ c Candidate }
 
 func (f fakeContainer) Candidate() Candidate                   { return f.c }

@@ -44,6 +44,15 @@ type Session struct {
 	container Container
 	init      process
 	stdio     *stdio
+	// attached stays with the container in our stead, where an engine has its own
+	// way to do so.
+	attached attached
+}
+
+// attached is what stays with a container in the foreground.
+type attached interface {
+	// wait passes signals on until the container ends and returns its exit status.
+	wait(signals <-chan os.Signal) (int, error)
 }
 
 // Restore restores an image: into a container that an engine makes, the one which the
@@ -53,8 +62,22 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 	if r.Options.Log == nil {
 		r.Options.Log = silent()
 	}
+	var into restorable
+	if r.Spec.ID != "" {
+		var err error
+		if into, err = engines.standing(ctx, r.Spec); err != nil {
+			return nil, err
+		}
+	}
+	if into == nil && r.Spec.Bundle == "" {
+		r.Spec.Bundle = "."
+	}
 	if r.Options.Image == "" {
-		r.Options.Image = ImageDir(r.Spec.Bundle)
+		dir := r.Spec.Bundle
+		if into != nil {
+			dir = into.bundle()
+		}
+		r.Options.Image = ImageDir(dir)
 	}
 	img, err := image.Open(r.Options.Image)
 	if err != nil {
@@ -64,8 +87,11 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 	if err := CheckMachine(img.Header()); err != nil {
 		return nil, err
 	}
-	if r.Spec.ID == "" {
+	switch {
+	case r.Spec.ID == "":
 		return restoreTree(ctx, img, r)
+	case into != nil:
+		return into.restore(ctx, img, r)
 	}
 	return restoreContainer(ctx, engines.Engine(img.Header().Engine), img, r)
 }

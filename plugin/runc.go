@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
 
@@ -69,6 +71,11 @@ func (r *Runc) Find(ctx context.Context, name string) ([]Container, error) {
 	return found, nil
 }
 
+// List implements Engine.
+func (r *Runc) List(ctx context.Context) ([]Container, error) {
+	return listStates("runc", r.roots, func(root, id string) (Container, error) { return r.load(root, id) })
+}
+
 // load reads one container. A missing one gives os.ErrNotExist.
 func (r *Runc) load(root, id string) (*runcContainer, error) {
 	data, err := os.ReadFile(filepath.Join(root, id, "state.json"))
@@ -96,6 +103,7 @@ type runcState struct {
 	Start   uint64            `json:"init_process_start"`
 	Cgroups map[string]string `json:"cgroup_paths"`
 	Stdio   []string          `json:"external_descriptors"`
+	Created time.Time         `json:"created"`
 	Config  struct {
 		Rootfs  string          `json:"rootfs"`
 		Labels  []string        `json:"labels"`
@@ -148,7 +156,7 @@ type runcContainer struct {
 
 // Candidate implements Container.
 func (c *runcContainer) Candidate() Candidate {
-	return Candidate{Engine: "runc", ID: c.id, Root: c.root, Pid: c.init.pid}
+	return Candidate{Engine: "runc", ID: c.id, Root: c.root, Pid: c.init.pid, Created: c.state.Created}
 }
 
 // Status implements Container, by the rules of libcontainer: an init with the recorded
@@ -185,6 +193,18 @@ func (c *runcContainer) Target(ctx context.Context) (checkpoint.Target, error) {
 		t.SeccompFilters = 1
 	}
 	return t, nil
+}
+
+// manager implements managed.
+func (c *runcContainer) manager() string {
+	return managerOf(bundleLabel(c.state.Config.Labels), func(key string) string {
+		for _, label := range c.state.Config.Labels {
+			if value, ok := strings.CutPrefix(label, key+"="); ok {
+				return value
+			}
+		}
+		return ""
+	})
 }
 
 // Destroy implements Container. It is done in process by runc's own library, which

@@ -31,6 +31,9 @@ func (s *Session) Pid() int { return s.init.pid }
 // the container and returns the root's exit status, 128 plus the number for a
 // signal.
 func (s *Session) Wait(ctx context.Context, signals <-chan os.Signal) (int, error) {
+	if s.attached != nil {
+		return s.attached.wait(signals)
+	}
 	type end struct {
 		status int
 		err    error

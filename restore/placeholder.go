@@ -34,6 +34,7 @@ const alert = 200 * time.Millisecond
 // catch seizes the runtime's init, lets the runtime start it, and stops it at the
 // exec of the container's process.
 func (r *restorer) catch(ctx context.Context, c Container) error {
+	r.engineEnd = c.End
 	threads, err := r.seizeInit(c.Init)
 	if err != nil {
 		return fmt.Errorf("seize the runtime's init %d: %w", c.Init, err)

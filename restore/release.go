@@ -96,6 +96,12 @@ func (r *restorer) abandon() error {
 	if r.released {
 		return nil
 	}
+	if r.engineEnd != nil && len(r.made) > 0 {
+		// Whatever becomes of it, the tasks must not run on.
+		if err := r.engineEnd(); err != nil {
+			r.log.WithError(err).Warn("the engine could not be told of the end of the container")
+		}
+	}
 	for _, t := range r.made {
 		if err := unix.Kill(t.pid, unix.SIGKILL); err != nil && !isGone(err) {
 			return err

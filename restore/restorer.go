@@ -25,6 +25,8 @@ type restorer struct {
 	// making.
 	tasks, made []*task
 	root        *task
+	// engineEnd tells the engine of the end of a restore that has failed.
+	engineEnd func() error
 	// outerSID is the session of the placeholder at first.
 	outerSID int32
 	// environ is the environment of the fresh container's process.

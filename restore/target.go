@@ -18,6 +18,10 @@ type Container struct {
 	// Patience is how long the runtime may take from Start to the container's
 	// process, 0 for as long as Init lives.
 	Patience time.Duration
+	// End is called before the tasks of a restore that has failed are killed, so that
+	// the engine takes their end for wished. It must not wait for that end. nil if
+	// there is no need.
+	End func() error
 	// Rootfs and Bundle are directories on the host.
 	Rootfs, Bundle string
 	// Terminal tells whether the container's process has a console.

@@ -52,7 +52,7 @@ func restoreCommand(a *app) *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringVarP(&r.Spec.Bundle, "bundle", "b", ".", "directory of the bundle")
+	flags.StringVarP(&r.Spec.Bundle, "bundle", "b", "", "directory of the bundle (default: the current one; podman's containers have their own)")
 	flags.StringVar(&r.Options.Image, "image", "", "directory of the image (default: checkpoint in the bundle)")
 	flags.BoolVar(&r.Options.TCPEstablished, "tcp-established", false, "restore TCP connections that led out of the container")
 	flags.BoolVar(&r.Options.TCPClose, "tcp-close", false, "restore TCP connections that led out of the container as reset")
