@@ -18,12 +18,8 @@ func Checkpoint(ctx context.Context, c Container, o checkpoint.Options) (*checkp
 		return nil, err
 	}
 	defer held.Unlock()
-	if o.Image == "" {
-		if t.Bundle == "" {
-			return nil, fmt.Errorf("%w: %s has no bundle to put the image beside: name a directory with --image",
-				ErrUnsupported, c.Candidate())
-		}
-		o.Image = ImageDir(t.Bundle)
+	if o.Image, err = imageFor(c, t, o.Image); err != nil {
+		return nil, err
 	}
 	var done func() error
 	if !o.LeaveRunning {
@@ -36,6 +32,31 @@ func Checkpoint(ctx context.Context, c Container, o checkpoint.Options) (*checkp
 		done = func() error { return remove(ctx, c, o.Image) }
 	}
 	return checkpoint.Run(ctx, t, o, done)
+}
+
+// ImageOf is the directory into which Checkpoint writes with image as o.Image.
+func ImageOf(ctx context.Context, c Container, image string) (string, error) {
+	if image != "" {
+		return image, nil
+	}
+	t, err := c.Target(ctx)
+	if err != nil {
+		return "", err
+	}
+	return imageFor(c, t, image)
+}
+
+// imageFor is image, or beside the bundle.
+func imageFor(c Container, t checkpoint.Target, image string) (string, error) {
+	if image != "" {
+		return image, nil
+	}
+	// The bundle of a task is gone with it.
+	if _, passing := c.(*task); passing || t.Bundle == "" {
+		return "", fmt.Errorf("%w: %s has no lasting place for an image: name a directory with --image",
+			ErrUnsupported, c.Candidate())
+	}
+	return ImageDir(t.Bundle), nil
 }
 
 // Check is the preflight: what a checkpoint of the container would refuse. Nothing

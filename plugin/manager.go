@@ -24,7 +24,7 @@ func managerOf(bundle string, annotation func(key string) string) string {
 		return by
 	}
 	if strings.Contains(bundle, "/io.containerd.runtime.") {
-		if filepath.Base(filepath.Dir(bundle)) == "moby" {
+		if filepath.Base(filepath.Dir(bundle)) == dockerNamespace {
 			return "docker"
 		}
 		return "containerd"

@@ -9,8 +9,8 @@ import (
 	"github.com/rethaw/rethaw/restore"
 )
 
-// bundle implements restorable.
-func (c *podmanContainer) bundle() string { return c.entry.bundle() }
+// Bundle implements Standing.
+func (c *podmanContainer) Bundle() string { return c.entry.bundle() }
 
 // restore makes a container of podman that stands still the restored tree: podman init
 // has podman make all that the container needs (mounts, network, conmon, the

@@ -30,6 +30,8 @@ func makers() []struct {
 		{"runc", func(p, r string) Engine { return NewRunc(p, r) }},
 		{"crun", func(p, r string) Engine { return NewCrun(p, r) }},
 		{"podman", func(p, r string) Engine { return NewPodman(p, r) }},
+		{"containerd", func(_, r string) Engine { return NewContainerd(r) }},
+		{"docker", func(_, r string) Engine { return NewDocker(r) }},
 	}
 }
 

@@ -75,7 +75,7 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 	if r.Options.Image == "" {
 		dir := r.Spec.Bundle
 		if into != nil {
-			dir = into.bundle()
+			dir = into.Bundle()
 		}
 		r.Options.Image = ImageDir(dir)
 	}

@@ -17,11 +17,16 @@ type keeper interface {
 	keeps()
 }
 
-// restorable is a container that stands still.
-type restorable interface {
+// Standing is a container of an engine whose containers outlast their end.
+type Standing interface {
 	Container
-	// bundle is its directory, beside which its image lies.
-	bundle() string
+	// Bundle is its directory, in which its image lies (ImageDir).
+	Bundle() string
+}
+
+// restorable is one that can be restored into.
+type restorable interface {
+	Standing
 	// restore starts it as the tree of the image.
 	restore(ctx context.Context, img *image.Reader, r Request) (*Session, error)
 }
@@ -80,4 +85,50 @@ func asRestorable(c Container) (restorable, error) {
 		return into, nil
 	}
 	return nil, fmt.Errorf("%w: %s cannot be restored into", ErrUnsupported, c.Candidate())
+}
+
+// Standing returns the containers that stand still, the one that was made last at the end.
+func (r *Registry) Standing(ctx context.Context) ([]Standing, error) {
+	all, err := r.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var still []Standing
+	for _, c := range all {
+		s, ok := c.(Standing)
+		if !ok {
+			continue
+		}
+		status, err := c.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if status == Stopped || status == Created {
+			still = append(still, s)
+		}
+	}
+	if len(still) == 0 {
+		return nil, fmt.Errorf("%w: none stands still that could be restored (asked %s)", ErrNotFound, r.names())
+	}
+	return still, nil
+}
+
+// ImageOf is the directory from which Restore reads.
+func (r *Registry) ImageOf(ctx context.Context, q Request) (string, error) {
+	if q.Options.Image != "" {
+		return q.Options.Image, nil
+	}
+	if q.Spec.ID != "" {
+		into, err := r.standing(ctx, q.Spec)
+		if err != nil {
+			return "", err
+		}
+		if into != nil {
+			return ImageDir(into.Bundle()), nil
+		}
+	}
+	if q.Spec.Bundle == "" {
+		q.Spec.Bundle = "."
+	}
+	return ImageDir(q.Spec.Bundle), nil
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/rethaw/rethaw/checkpoint"
@@ -10,33 +12,35 @@ import (
 // checkpointCommand is `rethaw checkpoint`.
 func checkpointCommand(a *app) *cobra.Command {
 	var o checkpoint.Options
-	var pid int
+	var which selection
 	var stats bool
 	c := &cobra.Command{
-		Use:   "checkpoint [flags] CONTAINER | --pid PID --image DIR",
-		Short: "Save a running container into an image",
+		Use:   "checkpoint [flags] CONTAINER... | --all | --latest | --pid PID --image DIR",
+		Short: "Save running containers into images",
 		Long: "Save a running container (or, with --pid, a process and all its descendants) into an image.\n" +
-			"Then the tasks are killed and the container is removed, unless --leave-running is given.\n" +
+			"Then the tasks are killed and the container is removed, unless --leave-running is given; one of\n" +
+			"podman stays as an exited one.\n" +
 			"Whatever fails, the container goes on as if nothing had happened.",
-		Example: "  rethaw checkpoint web\n  rethaw checkpoint -R --image /srv/web.image web\n  rethaw checkpoint --pid 1234 --image /tmp/job",
-		Args:    cobra.MaximumNArgs(1),
+		Example: "  rethaw checkpoint web\n  rethaw checkpoint -R --image /srv/web.image web\n  rethaw checkpoint --runtime podman --all\n  rethaw checkpoint --pid 1234 --image /tmp/job",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := plugin.CheckPrivilege(); err != nil {
 				return err
 			}
-			target, err := a.target(cmd.Context(), args, pid)
+			targets, err := a.running(cmd.Context(), args, which)
 			if err != nil {
 				return err
 			}
-			o.Log, o.Tool = a.log, version()
-			result, err := plugin.Checkpoint(cmd.Context(), target, o)
-			if err != nil {
+			if len(targets) > 1 && o.Image != "" {
+				return usageError{"--image is for one container: those of several go beside their bundles"}
+			}
+			o.Tool = version()
+			return a.each(cmd.Context(), targets, func(c plugin.Container) error {
+				result, err := a.checkpoint(cmd.Context(), c, o, which.keep)
+				if err == nil && stats {
+					err = printJSON(a.stdout, result)
+				}
 				return err
-			}
-			if stats {
-				return printJSON(a.stdout, result)
-			}
-			return nil
+			})
 		},
 	}
 	flags := c.Flags()
@@ -44,7 +48,19 @@ func checkpointCommand(a *app) *cobra.Command {
 	flags.BoolVarP(&o.LeaveRunning, "leave-running", "R", false, "let the container go on afterwards")
 	flags.BoolVar(&o.TCPEstablished, "tcp-established", false, "save TCP connections that lead out of the container")
 	flags.BoolVar(&o.TCPClose, "tcp-close", false, "give up TCP connections that lead out of the container: restored, they are reset")
-	flags.IntVar(&pid, "pid", 0, "checkpoint the tree of a process of the host instead of a container")
+	which.flags(flags, "running containers")
+	flags.IntVar(&which.pid, "pid", 0, "checkpoint the tree of a process of the host instead of a container")
 	flags.BoolVar(&stats, "print-stats", false, "print the figures of the checkpoint as JSON (times in microseconds)")
 	return c
+}
+
+// checkpoint takes the checkpoint of one container.
+func (a *app) checkpoint(ctx context.Context, c plugin.Container, o checkpoint.Options, keep bool) (*checkpoint.Stats, error) {
+	log, done, err := a.keepLog(keep, func() (string, error) { return plugin.ImageOf(ctx, c, o.Image) })
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	o.Log = log
+	return plugin.Checkpoint(ctx, c, o)
 }

@@ -71,8 +71,8 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.runtime, "runtime", "", "runtime of the container: runc, crun or the path of one (default: all that are known)")
-	flags.StringVar(&a.root, "root", "", "the runtime's state directory (default: the runtime's own)")
+	flags.StringVar(&a.runtime, "runtime", "", "engine of the container: runc, crun, podman, containerd, docker, or the path of one (default: all of them)")
+	flags.StringVar(&a.root, "root", "", "the runtime's state directory, or podman's --root (default: the engine's own)")
 	flags.BoolVar(&a.debug, "debug", false, "log each step with its time")
 	flags.StringVar(&a.logFormat, "log-format", "text", `format of the log on stderr: "text" or "json"`)
 	verbs := []func(*app) *cobra.Command{
@@ -127,23 +127,6 @@ func (a *app) setup() error {
 // registry returns the engines that --runtime and --root choose.
 func (a *app) registry() (*plugin.Registry, error) {
 	return plugin.NewRegistry(plugin.Choice{Runtime: a.runtime, Root: a.root})
-}
-
-// target finds what the argument or --pid names.
-func (a *app) target(ctx context.Context, args []string, pid int) (plugin.Container, error) {
-	switch {
-	case pid != 0 && len(args) > 0:
-		return nil, usageError{"name a container or --pid, not both"}
-	case pid != 0:
-		return plugin.Tree(pid)
-	case len(args) == 0:
-		return nil, usageError{"name a container or a process tree with --pid"}
-	}
-	r, err := a.registry()
-	if err != nil {
-		return nil, err
-	}
-	return r.Find(ctx, args[0])
 }
 
 // interruptible returns a context that SIGINT and SIGTERM cancel with the cause

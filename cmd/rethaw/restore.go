@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -12,17 +14,28 @@ import (
 // restoreCommand is `rethaw restore`.
 func restoreCommand(a *app) *cobra.Command {
 	var r plugin.Request
+	var which selection
+	var name string
 	var stats bool
 	c := &cobra.Command{
 		Use:   "restore [flags] CONTAINER | restore [flags] --image DIR",
 		Short: "Restore an image into a fresh container",
-		Long: "Have the runtime make a fresh container from the bundle and restore the image in it.\n" +
+		Long: "Have the runtime make a fresh container from the bundle and restore the image in it, or\n" +
+			"restart a container of podman that stands still as the one of the image.\n" +
 			"Without a container name the image must be of a process tree (checkpoint --pid).\n" +
 			"Without --detach rethaw stays in the foreground as `runc run` does: it forwards signals and\n" +
 			"exits with the status of the container.",
-		Example: "  rethaw restore --bundle /srv/web web\n  rethaw restore --bundle /srv/web --image /srv/web.image --detach web2\n  rethaw restore --image /tmp/job",
-		Args:    cobra.MaximumNArgs(1),
+		Example: "  rethaw restore --bundle /srv/web web\n  rethaw restore --bundle /srv/web --image /srv/web.image --detach --name web2\n" +
+			"  rethaw restore --runtime podman --detach web\n  rethaw restore --image /tmp/job",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			requests, err := a.requests(cmd.Context(), r, which, name, args)
+			if err != nil {
+				return err
+			}
+			if len(requests) > 1 {
+				return a.restoreAll(cmd.Context(), requests, which.keep, stats)
+			}
+			r := requests[0]
 			var signals <-chan os.Signal
 			if !r.Detach {
 				// From the start, so that none is lost between restore and wait.
@@ -31,7 +44,7 @@ func restoreCommand(a *app) *cobra.Command {
 				signals = s
 			}
 			r.Spec.Stdin, r.Spec.Stdout, r.Spec.Stderr = a.stdin, a.stdout, a.stderr
-			session, err := a.restore(cmd.Context(), args, r)
+			session, err := a.restore(cmd.Context(), r, which.keep)
 			if err != nil {
 				return err
 			}
@@ -52,6 +65,8 @@ func restoreCommand(a *app) *cobra.Command {
 		},
 	}
 	flags := c.Flags()
+	which.flags(flags, "stopped containers of podman that have an image")
+	flags.StringVarP(&name, "name", "n", "", "name of the container to be made, instead of the argument")
 	flags.StringVarP(&r.Spec.Bundle, "bundle", "b", "", "directory of the bundle (default: the current one; podman's containers have their own)")
 	flags.StringVar(&r.Options.Image, "image", "", "directory of the image (default: checkpoint in the bundle)")
 	flags.BoolVar(&r.Options.TCPEstablished, "tcp-established", false, "restore TCP connections that led out of the container")
@@ -66,20 +81,105 @@ func restoreCommand(a *app) *cobra.Command {
 	return c
 }
 
-// restore restores what the arguments name.
-func (a *app) restore(ctx context.Context, args []string, r plugin.Request) (*plugin.Session, error) {
-	if err := plugin.CheckPrivilege(); err != nil {
-		return nil, err
+// requests are the restores that the command line asks for.
+func (a *app) requests(ctx context.Context, r plugin.Request, s selection, name string, args []string) ([]plugin.Request, error) {
+	if name != "" {
+		if len(args) > 0 {
+			return nil, usageError{"name the container by --name or by an argument"}
+		}
+		args = []string{name}
 	}
-	if len(args) > 0 {
-		r.Spec.ID = args[0]
+	if len(args) > 0 || s.all || s.latest {
+		if err := s.valid(args); err != nil {
+			return nil, err
+		}
 	} else if r.Options.Image == "" {
 		return nil, usageError{"name the container to be made, or the --image of a process tree"}
 	}
-	r.Options.Log = a.log
+	if s.all || s.latest {
+		var err error
+		if args, err = a.standing(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	if len(args) == 0 {
+		return []plugin.Request{r}, nil
+	}
+	var all []plugin.Request
+	for _, id := range args {
+		r.Spec.ID = id
+		all = append(all, r)
+	}
+	if len(all) == 1 {
+		return all, nil
+	}
+	if !r.Detach || r.PidFile != "" || r.Spec.ConsoleSocket != "" || r.Spec.Bundle != "" {
+		return nil, usageError{"several containers are restored with --detach alone, each from its own bundle"}
+	}
+	return all, nil
+}
+
+// standing returns the ids of the containers that --all or --latest means.
+func (a *app) standing(ctx context.Context, s selection) ([]string, error) {
 	registry, err := a.registry()
 	if err != nil {
 		return nil, err
 	}
+	found, err := registry.Standing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.latest {
+		return []string{found[len(found)-1].Candidate().ID}, nil
+	}
+	var ids []string
+	for _, c := range found {
+		if _, err := os.Stat(plugin.ImageDir(c.Bundle())); err == nil {
+			ids = append(ids, c.Candidate().ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("%w: none of the stopped containers has an image", plugin.ErrNotFound)
+	}
+	return ids, nil
+}
+
+// restoreAll restores several containers, one after the other. What fails with one does
+// not keep it from the others.
+func (a *app) restoreAll(ctx context.Context, requests []plugin.Request, keep, stats bool) error {
+	var failed error
+	for _, r := range requests {
+		if ctx.Err() != nil {
+			return errors.Join(failed, context.Cause(ctx))
+		}
+		session, err := a.restore(ctx, r, keep)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", r.Spec.ID, err))
+			continue
+		}
+		session.Release()
+		printf(a.stdout, r.Spec.ID)
+		if stats {
+			failed = errors.Join(failed, printJSON(a.stderr, session.Result))
+		}
+	}
+	return failed
+}
+
+// restore restores one image.
+func (a *app) restore(ctx context.Context, r plugin.Request, keep bool) (*plugin.Session, error) {
+	if err := plugin.CheckPrivilege(); err != nil {
+		return nil, err
+	}
+	registry, err := a.registry()
+	if err != nil {
+		return nil, err
+	}
+	log, done, err := a.keepLog(keep, func() (string, error) { return registry.ImageOf(ctx, r) })
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	r.Options.Log = log
 	return plugin.Restore(ctx, registry, r)
 }
