@@ -22,6 +22,7 @@ func checkpointCommand(a *app) *cobra.Command {
 			"podman stays as an exited one.\n" +
 			"Whatever fails, the container goes on as if nothing had happened.",
 		Example: "  rethaw checkpoint web\n  rethaw checkpoint -R --image /srv/web.image web\n  rethaw checkpoint --runtime podman --all\n  rethaw checkpoint --pid 1234 --image /tmp/job",
+		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := plugin.CheckPrivilege(); err != nil {
 				return err

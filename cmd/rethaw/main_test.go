@@ -136,6 +136,9 @@ func TestUsage(t *testing.T) {
 		{"frob"}, {"--frob"}, {"inspect"}, {"check", "a", "b"}, {"checkpoint", "--pid", "x"},
 		{"--log-format", "xml", "version"}, {"--runtime", "frob", "check", "a"}, {"restore"},
 		{"check"}, {"check", "--pid", "7", "a"},
+		{"checkpoint"}, {"checkpoint", "--all", "a"}, {"checkpoint", "--all", "--latest"},
+		{"checkpoint", "--image", "d", "--pid", "7", "a"}, {"restore", "--name", "a", "b"},
+		{"restore", "a", "b"}, {"restore", "--all", "a"}, {"restore", "--runtime", "podman", "--bundle", "b", "a", "c"},
 	} {
 		if _, err := run(t, args...); exitCode(err) != exitUsage && exitCode(err) != exitEnvironment {
 			t.Errorf("%q: %v (%d)", args, err, exitCode(err))

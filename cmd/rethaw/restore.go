@@ -27,6 +27,7 @@ func restoreCommand(a *app) *cobra.Command {
 			"exits with the status of the container.",
 		Example: "  rethaw restore --bundle /srv/web web\n  rethaw restore --bundle /srv/web --image /srv/web.image --detach --name web2\n" +
 			"  rethaw restore --runtime podman --detach web\n  rethaw restore --image /tmp/job",
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			requests, err := a.requests(cmd.Context(), r, which, name, args)
 			if err != nil {
@@ -121,6 +122,9 @@ func (a *app) requests(ctx context.Context, r plugin.Request, s selection, name 
 
 // standing returns the ids of the containers that --all or --latest means.
 func (a *app) standing(ctx context.Context, s selection) ([]string, error) {
+	if err := plugin.CheckPrivilege(); err != nil {
+		return nil, err
+	}
 	registry, err := a.registry()
 	if err != nil {
 		return nil, err
