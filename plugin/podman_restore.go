@@ -41,7 +41,7 @@ func (c *podmanContainer) restore(ctx context.Context, img *image.Reader, r Requ
 			return nil, err
 		}
 	}
-	s := &Session{stdio: new(stdio)}
+	s := &Session{container: c, stdio: new(stdio)}
 	if err := c.begin(ctx, s, img, r); err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endPatience)
 		defer cancel()
@@ -76,6 +76,7 @@ func (c *podmanContainer) begin(ctx context.Context, s *Session, img *image.Read
 	s.Result, err = restore.Run(ctx, restore.Container{
 		Init:     s.init.pid,
 		Start:    c.starting.run,
+		Patience: startPatience,
 		End:      func() error { return c.End(ctx) },
 		Rootfs:   bundle.Rootfs,
 		Bundle:   bundle.Dir,

@@ -76,6 +76,8 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 		dir := r.Spec.Bundle
 		if into != nil {
 			dir = into.Bundle()
+		} else if _, err := LoadBundle(dir); err != nil {
+			return nil, err
 		}
 		r.Options.Image = ImageDir(dir)
 	}

@@ -23,6 +23,14 @@ func Signals() (signals <-chan os.Signal, stop func()) {
 // Release leaves the restored tasks to themselves.
 func (s *Session) Release() { s.stdio.close() }
 
+// Name is the name of the restored container, "" if there is none.
+func (s *Session) Name() string {
+	if s.container == nil {
+		return ""
+	}
+	return s.container.Candidate().Called()
+}
+
 // Pid is the host pid of the restored root task.
 func (s *Session) Pid() int { return s.init.pid }
 

@@ -21,7 +21,7 @@ func checkCommand(a *app) *cobra.Command {
 			if err := plugin.CheckPrivilege(); err != nil {
 				return err
 			}
-			target, err := a.one(cmd.Context(), args, pid)
+			target, err := a.target(cmd.Context(), args, pid)
 			if err != nil {
 				return err
 			}

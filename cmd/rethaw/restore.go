@@ -162,7 +162,7 @@ func (a *app) restoreAll(ctx context.Context, requests []plugin.Request, keep, s
 			continue
 		}
 		session.Release()
-		printf(a.stdout, r.Spec.ID)
+		printf(a.stdout, session.Name())
 		if stats {
 			failed = errors.Join(failed, printJSON(a.stderr, session.Result))
 		}

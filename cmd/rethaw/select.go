@@ -73,8 +73,8 @@ func (a *app) running(ctx context.Context, args []string, s selection) ([]plugin
 	return found, nil
 }
 
-// one finds what the only argument or --pid names.
-func (a *app) one(ctx context.Context, args []string, pid int) (plugin.Container, error) {
+// target finds what the only argument or --pid names.
+func (a *app) target(ctx context.Context, args []string, pid int) (plugin.Container, error) {
 	found, err := a.running(ctx, args, selection{pid: pid})
 	if err != nil {
 		return nil, err
