@@ -12,12 +12,15 @@ import (
 	"github.com/rethaw/rethaw/e2e/rig"
 )
 
+// seatSize is that of most terminals here.
+var seatSize = console.WinSize{Height: 40, Width: 120}
+
 // TestSeat is a user at a shell with jobs, whose container is frozen and thawed under
 // him: each time he sits at another terminal.
 func TestSeat(t *testing.T) {
 	t.Parallel()
 	c := theRig(t).New(t, rig.Config{Args: []string{"/bin/sh"}, Stdio: rig.Terminal})
-	seat := c.Sit(theRig(t).Runtime, "--root", c.Root, "run", "--bundle", c.Bundle, c.ID)
+	seat := c.Sit(seatSize, theRig(t).Runtime, "--root", c.Root, "run", "--bundle", c.Bundle, c.ID)
 	seat.Await("# ")
 	nonce := fmt.Sprintf("nonce%d", time.Now().UnixNano())
 	seat.Type("N=" + nonce + "; sleep 1001 &\n")
@@ -36,7 +39,7 @@ func TestSeat(t *testing.T) {
 		if code := seat.Wait(); code == 0 {
 			t.Errorf("the former seat ends as if nothing had happened")
 		}
-		seat = c.SitRestored()
+		seat = c.SitRestored(seatSize)
 		line := fmt.Sprintf("round-%d", i)
 		seat.Type(line + "\n")
 		seat.Await(line) // typed
@@ -72,18 +75,12 @@ func TestResized(t *testing.T) {
 	t.Parallel()
 	c := theRig(t).New(t, rig.Config{Args: []string{"/bin/sh", "-c",
 		`trap 'stty size >/state/size' WINCH; echo $$ >/state/ready; while :; do sleep 0.1; done`}, Stdio: rig.Terminal})
-	seat := c.Sit(theRig(t).Runtime, "--root", c.Root, "run", "--bundle", c.Bundle, c.ID)
+	seat := c.Sit(seatSize, theRig(t).Runtime, "--root", c.Root, "run", "--bundle", c.Bundle, c.ID)
 	awaitFile(t, c, "ready")
-	time.Sleep(100 * time.Millisecond)
-	seat.Resize(console.WinSize{Height: 30, Width: 90})
-	rig.Eventually(t, 5*time.Second, "the size", func() bool { return said(c, "size") == "30 90" })
-	if err := os.Remove(filepath.Join(c.StateDir, "size")); err != nil {
-		t.Fatal(err)
-	}
 	c.Checkpoint()
 	seat.Wait()
-	c.SitRestored()
-	rig.Eventually(t, 5*time.Second, "the new size", func() bool { return said(c, "size") == "40 120" })
+	c.SitRestored(console.WinSize{Height: 30, Width: 90})
+	rig.Eventually(t, 5*time.Second, "the new size", func() bool { return said(c, "size") == "30 90" })
 }
 
 // said reads a file of /state.
@@ -110,7 +107,7 @@ func TestEntered(t *testing.T) {
 	awaitFile(t, c, "init.up")
 	enter := func(name string, flags ...string) *rig.Seat {
 		args := append(append([]string{"--root", c.Root, "exec"}, flags...), c.ID, "/bin/sh", "-c", fmt.Sprintf(entering, name))
-		seat := c.Sit(theRig(t).Runtime, args...)
+		seat := c.Sit(seatSize, theRig(t).Runtime, args...)
 		awaitFile(t, c, name+".up")
 		return seat
 	}

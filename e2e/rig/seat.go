@@ -24,16 +24,13 @@ type Seat struct {
 	read int // how much of said was awaited
 }
 
-// SeatSize is the size of a new seat's terminal.
-var SeatSize = tty.WinSize{Height: 40, Width: 120}
-
-// Sit runs a command that has a terminal of its own for standard streams and as its
-// controlling terminal.
-func (c *Container) Sit(name string, args ...string) *Seat {
+// Sit runs a command that has a terminal of its own, of this size, for standard
+// streams and as its controlling terminal.
+func (c *Container) Sit(size tty.WinSize, name string, args ...string) *Seat {
 	c.t.Helper()
 	master, path, err := tty.NewPty()
 	must(c.t, err, "make a terminal")
-	must(c.t, master.Resize(SeatSize), "size of the terminal")
+	must(c.t, master.Resize(size), "size of the terminal")
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	must(c.t, err, "open the terminal")
 	slave := os.NewFile(uintptr(fd), path)
@@ -48,9 +45,9 @@ func (c *Container) Sit(name string, args ...string) *Seat {
 }
 
 // SitRestored restores the container in the foreground of a terminal.
-func (c *Container) SitRestored() *Seat {
+func (c *Container) SitRestored(size tty.WinSize) *Seat {
 	c.t.Helper()
-	return c.Sit(c.rig.Rethaw, c.RethawArgs("restore", "--bundle", c.Bundle, "--image", c.Image, c.ID)...)
+	return c.Sit(size, c.rig.Rethaw, c.RethawArgs("restore", "--bundle", c.Bundle, "--image", c.Image, c.ID)...)
 }
 
 // listen keeps what the terminal shows.
