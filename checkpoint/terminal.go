@@ -159,8 +159,8 @@ func refuseTerminal(d *dump, f *openFile) error {
 		}
 		return nil
 	}
-	if f.device() == [2]uint32{tty.TTYMajor, tty.CurrentMinor} && !d.target.Host && p.master == nil && !p.console {
-		return f.unsupported("is the terminal of a session that was started from outside", "end that session (exec) before the checkpoint")
+	if f.device() == [2]uint32{tty.TTYMajor, tty.CurrentMinor} && p.master == nil && !p.console && d.ledInside(p) {
+		return f.unsupported("is the terminal of a session whose other end is outside", "end that session before the checkpoint")
 	}
 	own, err := f.dup()
 	if err != nil {
@@ -216,11 +216,20 @@ func (d *dump) saveTerminals() error {
 	return nil
 }
 
+// ledInside tells whether the session that a terminal controls is led by a task of
+// the tree: a job of a host's shell has its session from outside, before and after.
+func (d *dump) ledInside(p *pty) bool {
+	return !d.target.Host || slices.ContainsFunc(p.controls, func(o *process) bool { return o.stat.Session == o.pid })
+}
+
 // leaveBehind marks the slaves of a terminal of one that entered from outside
 // (runc exec): whoever sat at it is gone at the restore. To the program that is a
 // terminal that has hung up. The console is no substitute: it has a reader
 // already.
 func (d *dump) leaveBehind(p *pty) {
+	if len(p.controls) > 0 && d.ledInside(p) {
+		d.log.WithField("task", p.controls[0].nspid).Warnf("/dev/pts/%d controls its session and its other end is outside: the session will have none after a restore", p.index)
+	}
 	for _, f := range p.slaves {
 		if r, ok := f.record.(*specs.Terminal); ok && !r.Current {
 			r.HungUp, r.Gone = true, true
