@@ -37,6 +37,8 @@ func fileKinds() []fileKind {
 		signalfdKind(),
 		timerfdKind(),
 		epollKind(),
+		pidfdKind(),
+		inotifyKind(),
 		inetSocketKind(),
 		unixSocketKind(),
 	}

@@ -55,21 +55,13 @@ const ownerGroup = 2
 // innerOwner turns the owner of a description, of whatever kind, into the tree's
 // number; false if it is not in the tree.
 func (d *dump) innerOwner(who fownerEx) (int, bool) {
+	if who.kind != ownerGroup {
+		return d.innerTask(int(who.pid))
+	}
 	for _, p := range d.procs {
-		if who.kind == ownerGroup {
-			// The task that gave the group its number may be gone.
-			if p.stat.PGRP == int(who.pid) {
-				return last(p.status.NSpgid, p.stat.PGRP), true
-			}
-			continue
-		}
-		if p.pid == int(who.pid) {
-			return p.nspid, true
-		}
-		for _, th := range p.threads {
-			if th.tid == int(who.pid) {
-				return th.nstid, true
-			}
+		// The task that gave the group its number may be gone.
+		if p.stat.PGRP == int(who.pid) {
+			return last(p.status.NSpgid, p.stat.PGRP), true
 		}
 	}
 	return 0, false

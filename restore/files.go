@@ -31,7 +31,9 @@ type files struct {
 	stdio [3]*os.File
 	// timers are to be started last.
 	timers []armed
-	pipes  pipes
+	// inotify instances are to be filled last.
+	inotify []watching
+	pipes   pipes
 }
 
 // holder is a descriptor number in the table of a task.

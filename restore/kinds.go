@@ -45,6 +45,8 @@ func fileKinds() []fileKind {
 		signalfdKind(),
 		timerfdKind(),
 		epollKind(),
+		pidfdKind(),
+		inotifyKind(),
 		inetSocketKind(),
 		unixSocketKind(),
 	}

@@ -90,6 +90,7 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"complete", r.finishContainer},
 		{"owners", r.restoreOwners},
 		{"zombies", r.endTasks},
+		{"watches", r.addWatches},
 		{"timers", r.armTimerfds},
 		{"window", r.resized},
 		{"release", r.release},

@@ -32,6 +32,8 @@ const (
 	TypeGhost      Type = 79
 	TypeProcFile   Type = 80
 	TypeRequest    Type = 81
+	TypePidfd      Type = 83
+	TypeInotify    Type = 84
 
 	TypeUTS     Type = 128
 	TypeTmpfs   Type = 129
@@ -68,6 +70,8 @@ var constructors = map[Type]func() Record{
 	TypeGhost:      func() Record { return new(Ghost) },
 	TypeProcFile:   func() Record { return new(ProcFile) },
 	TypeRequest:    func() Record { return new(Request) },
+	TypePidfd:      func() Record { return new(Pidfd) },
+	TypeInotify:    func() Record { return new(Inotify) },
 	TypeUTS:        func() Record { return new(UTS) },
 	TypeTmpfs:      func() Record { return new(Tmpfs) },
 	TypeSysVShm:    func() Record { return new(SysVShm) },
