@@ -9,8 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// creation are the flags of open(2) that were used up when the file was opened.
-const creation = unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC
+// creation are the flags of open(2) that were used up when the file was opened,
+// and O_ASYNC, which open(2) shows and does not bring about (BUGS there): that is
+// for restoreOwners.
+const creation = unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC | unix.O_ASYNC
 
 func regularKind() fileKind {
 	return fileKind{

@@ -64,7 +64,7 @@ func continueStdio(f *os.File, s *specs.Stdio, stat *unix.Stat_t) error {
 	}
 	settable := unix.O_NONBLOCK
 	if s.Mode&unix.S_IFMT == stat.Mode&unix.S_IFMT {
-		settable |= unix.O_ASYNC | unix.O_DIRECT
+		settable |= unix.O_DIRECT
 	}
 	want := now&^settable | int(s.Flags)&(settable|unix.O_APPEND)
 	if want != now {
