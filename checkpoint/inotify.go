@@ -14,8 +14,8 @@ import (
 // by which they were named: these are looked for.
 func inotifyKind() fileKind {
 	return fileKind{
-		name:   "inotify",
-		is:     anonymous("inotify"),
+		name: "inotify",
+		is:   anonymous("inotify"),
 		refuse: func(d *dump, f *openFile) error {
 			if d.out == nil {
 				if _, err := d.inotifyWatches(f); err != nil {
