@@ -56,6 +56,7 @@ func (f *openFile) unsupportedPair(err error) error {
 	}{
 		{tty.ErrStopped, "have it go on (Ctrl-Q) before the checkpoint"},
 		{tty.ErrFull, "have the program read its input before the checkpoint"},
+		{tty.ErrEcho, "have its output go on before the checkpoint"},
 		{tty.ErrTelling, "have the program read its master before the checkpoint"},
 	} {
 		if errors.Is(err, known.err) {
@@ -102,21 +103,40 @@ func (d *dump) pairState(p *pty, f *os.File) (*specs.TerminalPair, error) {
 		return nil, err
 	}
 	s.Opened = s.Opened || len(p.slaves)+len(p.controls) > 0
+	q, err := d.queues(f, s.Opened)
+	if err != nil {
+		return nil, err
+	}
+	s.Lines, s.Rest, s.Output, s.Typed = q.Lines, q.Rest, q.Output, q.Typed
+	s.Next, s.Stopped, s.Suspended = q.Next, q.Stopped, q.Suspended
 	if !s.Opened {
-		// Opening the slave would show afterwards. What was typed into it cannot
-		// be seen, but for its echo.
-		n, err := tty.Waits(f)
-		if err == nil && n > 0 {
+		// It cannot be put back without opening the slave, which would show.
+		if !q.Empty() {
 			err = p.master.unsupported("was written to before its other end was ever opened", "open it first")
 		}
 		return s, err
 	}
-	q, err := tty.Take(f)
-	if err != nil {
-		return nil, err
-	}
-	s.Lines, s.Rest, s.Output = q.Lines, q.Rest, q.Output
 	return s, d.slaveState(p, f, s)
+}
+
+// queues looks at what waits in a pair; where the kernel's memory cannot be read
+// it is taken and put back. A slave that was never opened cannot be looked at
+// then, but what was typed into it has left its echo.
+func (d *dump) queues(master *os.File, opened bool) (tty.Queues, error) {
+	k, err := d.kernelMemory()
+	var q tty.Queues
+	if err == nil {
+		q, err = tty.Peek(k, master)
+	}
+	switch {
+	case err == nil, errors.Is(err, tty.ErrTelling), errors.Is(err, tty.ErrEcho):
+		return q, err
+	case opened:
+		d.log.WithError(err).Debug("what waits in terminals is taken and put back")
+		return tty.Take(master)
+	}
+	n, err := tty.Waits(master)
+	return tty.Queues{Output: make([]byte, n)}, err
 }
 
 // slaveState asks for what only the slave knows.

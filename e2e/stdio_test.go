@@ -38,7 +38,6 @@ func converse(t *testing.T, p *rig.Program, kind rig.StdioKind, when string) {
 		if err := p.Input(line + "\n"); err != nil {
 			t.Errorf("%s: input: %v", when, err)
 		}
-		time.Sleep(20 * time.Millisecond) // it looks once, at the check
 		heard = append(heard, "in "+p.Nonce+" "+line)
 	}
 	before := len(p.Output())

@@ -22,7 +22,7 @@ func (r *restorer) settle(rec *specs.Terminal) error {
 		if err := tty.Set(master, settings); err != nil {
 			return err
 		}
-	} else if err := tty.Fill(slave, settings, tty.Queues{Lines: s.Lines, Rest: s.Rest, Output: s.Output}); err != nil {
+	} else if err := tty.Fill(master, slave, settings, queues(s)); err != nil {
 		return err
 	}
 	// Who has the console now may have given it a size: then that counts.
@@ -50,6 +50,13 @@ func (r *restorer) settle(rec *specs.Terminal) error {
 		return tty.SetLocked(master, true)
 	}
 	return nil
+}
+
+func queues(s *specs.TerminalPair) tty.Queues {
+	return tty.Queues{
+		Lines: s.Lines, Rest: s.Rest, Output: s.Output, Typed: s.Typed,
+		Next: s.Next, Stopped: s.Stopped, Suspended: s.Suspended,
+	}
 }
 
 // unsized tells whether struct winsize is all zeros, as when nobody has set it.

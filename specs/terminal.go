@@ -50,6 +50,13 @@ type TerminalPair struct {
 	Lines  [][]byte `cbor:"11,keyasint,omitempty"`
 	Rest   []byte   `cbor:"12,keyasint,omitempty"`
 	Output []byte   `cbor:"13,keyasint,omitempty"`
+	// Typed has not come to the line discipline yet, which is full. Next tells
+	// that the next character is to be taken literally (VLNEXT).
+	Typed []byte `cbor:"14,keyasint,omitempty"`
+	Next  bool   `cbor:"15,keyasint,omitempty"`
+	// Stopped tells that output was stopped by VSTOP, Suspended by tcflow(3).
+	Stopped   bool `cbor:"16,keyasint,omitempty"`
+	Suspended bool `cbor:"17,keyasint,omitempty"`
 }
 
 // RecordType implements Record.

@@ -2,8 +2,9 @@
  * State: pseudo terminal pairs of the container's own: termios, window size, data in both directions with control
  * characters and ends of files in it, packet mode, an exclusive and a locked slave, two descriptions of a slave, a session
  * that has one as its controlling terminal with a foreground and a background group and a member that has given it
- * up, a pair whose slave nobody has open and one whose slave nobody ever had open, slaves that have hung up, with
- * their master or because they were told to, and /dev/tty open beyond the end of its session.
+ * up, output that is stopped, more input than a terminal takes, a pair whose slave nobody has open and one whose slave
+ * nobody ever had open, slaves that have hung up, with their master or because they were told to, and /dev/tty open
+ * beyond the end of its session.
  * Wrong could go: the number of the pair, settings, a line that was typed but not yet ended, the controlling terminal
  * and foreground group, SIGWINCH or SIGHUP sent by the restore, a hangup forgotten or added.
  */
@@ -87,13 +88,13 @@ static void output(int fd)
 }
 static void slave_name(struct pair *p, char *name) { snprintf(name, 32, "/dev/pts/%d", p->n); }
 
-static struct pair many, closed, never, gone, hung, left, lines;
+static struct pair many, closed, never, gone, hung, left, lines, paused, full;
 static int second, alive;
 /* build makes the pairs that main does not. */
 static void build(void)
 {
 	char name[32];
-	open_pair(&gone), open_pair(&many), open_pair(&closed), open_pair(&hung), open_pair(&left), open_pair(&lines);
+	open_pair(&gone), open_pair(&many), open_pair(&closed), open_pair(&hung), open_pair(&left), open_pair(&lines), open_pair(&paused), open_pair(&full);
 	close(gone.m);
 	never.m = MUST(open("/dev/ptmx", O_RDWR | O_NOCTTY));
 	MUST(ioctl(never.m, TIOCGPTN, &never.n));
@@ -126,12 +127,27 @@ static void build(void)
 	struct termios fixed = {.c_lflag = ECHO};
 	MUST(ioctl(alive, TIOCSLCKTRMIOS, &fixed));
 	struct termios t;
+	MUST(tcgetattr(full.s, &t)), cfmakeraw(&t), MUST(tcsetattr(full.s, TCSANOW, &t));
+	MUST(fcntl(full.s, F_SETFL, O_NONBLOCK));
 	MUST(tcgetattr(lines.s, &t));
 	t.c_lflag &= ~(tcflag_t)ECHO, t.c_cc[VEOL] = '|';
 	MUST(tcsetattr(lines.s, TCSANOW, &t));
 	MUST(fcntl(lines.s, F_SETFL, O_NONBLOCK));
 }
-static void type_lines(void) { put(lines.m, "end of file\004\004\026\003literal\nbar|rub\177out\nrest"); }
+static int writable(int fd)
+{
+	struct pollfd p = {fd, POLLOUT, 0};
+	poll(&p, 1, 0);
+	return !!(p.revents & POLLOUT);
+}
+static char much[6000];
+static void type_lines(void)
+{
+	put(paused.m, "\023"); /* Ctrl-S */
+	memset(much, 'x', sizeof much);
+	CHECK(write(full.m, much, sizeof much) == sizeof much, "type much");
+	put(lines.m, "end of file\004\004\026\003literal\nbar|rub\177out\nrest");
+}
 static void check(void)
 {
 	char name[32];
@@ -153,6 +169,14 @@ static void check(void)
 	CHECK(!ioctl(closed.s, TIOCGEXCL, &on) && on == 1, "exclusive %d", on);
 	CHECK(!ioctl(closed.m, TIOCGPTLCK, &on) && on == 1, "locked %d", on);
 	CHECK(open(name, O_RDWR | O_NOCTTY) < 0, "%s can be opened", name);
+	CHECK(WAIT_FOR(!writable(paused.s)), "stopped output can be written to");
+	put(paused.m, "\021");
+	CHECK(WAIT_FOR(writable(paused.s)), "stopped output does not go on");
+	char buf[sizeof much];
+	size_t n = 0;
+	for (ssize_t r; n < sizeof buf && WAIT_FOR((r = read(full.s, buf + n, sizeof buf - n)) > 0); n += (size_t)r)
+		;
+	CHECK(n == sizeof much && !memcmp(buf, much, n), "%zu of %zu bytes", n, sizeof much);
 	read_is(lines.s, "end of file", 11, "the line before an end of file"), read_is(lines.s, "", 0, "the end of file");
 	read_is(lines.s, "\003literal\n", 9, "a literal"), read_is(lines.s, "bar|", 4, "a line of its own end"), read_is(lines.s, "ruout\n", 6, "a corrected line");
 	put(lines.m, "\177T\n"); /* what is being typed can still be corrected */

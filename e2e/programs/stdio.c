@@ -82,7 +82,7 @@ int main(void)
 		memcpy(line, "err", 3);
 		CHECK(write(2, line, strlen(line)) == (ssize_t)strlen(line), "write to 2: %s", strerror(errno));
 		struct pollfd p = {0, POLLIN, 0};
-		if (!S_ISREG(was[0].mode) && !(S_ISCHR(was[0].mode) && !was[0].tty) && poll(&p, 1, 0) == 1 && (p.revents & POLLIN)) {
+		if (!S_ISREG(was[0].mode) && !(S_ISCHR(was[0].mode) && !was[0].tty) && poll(&p, 1, 2000) == 1 && (p.revents & POLLIN)) {
 			char out[700];
 			ssize_t n = read(0, line, sizeof line - 1);
 			line[n > 0 ? n : 0] = 0;

@@ -54,12 +54,21 @@ func ownerOf(fd int) (fileOwner, error) {
 }
 
 func (l *look) terminal(facts Facts, fd int) {
-	if termios, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
+	if termios, err := unix.IoctlGetTermios(fd, unix.TCGETS2); err == nil {
 		l.put(facts, "file", "termios", fmt.Sprintf("%+v", *termios))
 		l.queued(facts, fd, "readable", unix.TIOCINQ)
 	}
 	if size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err == nil {
 		l.put(facts, "file", "window", fmt.Sprintf("%+v", *size))
+	}
+	for _, ask := range []struct {
+		name    string
+		request uint
+	}{
+		{"terminal number", unix.TIOCGPTN}, {"terminal device", unix.TIOCGDEV}, {"locked", unix.TIOCGPTLCK},
+		{"packet mode", unix.TIOCGPKT}, {"exclusive", unix.TIOCGEXCL}, {"line discipline", unix.TIOCGETD},
+	} {
+		l.queued(facts, fd, ask.name, ask.request)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // types is a kernel's type information (Documentation/bpf/btf.rst).
@@ -130,7 +131,7 @@ func (t *types) Struct(name string) (uint32, int, error) {
 const depth = 8
 
 // Offset finds a member of a structure, in bytes; those of members without a name
-// count as the structure's own.
+// count as the structure's own. "outer.inner" is a member of a member.
 func (t *types) Offset(id uint32, member string) (int, bool) { return t.offset(id, member, depth) }
 
 func (t *types) offset(id uint32, member string, left int) (int, bool) {
@@ -144,6 +145,7 @@ func (t *types) offset(id uint32, member string, left int) (int, bool) {
 		return 0, false
 	}
 	bitfields := e.Uint32(b[4:])>>31 != 0
+	member, inner, nested := strings.Cut(member, ".")
 	for i := range count {
 		m := b[headSize+12*i:]
 		off := e.Uint32(m[8:])
@@ -152,10 +154,18 @@ func (t *types) offset(id uint32, member string, left int) (int, bool) {
 		}
 		switch name := t.name(e.Uint32(m)); name {
 		case member:
-			return int(off / 8), true
+			if !nested {
+				return int(off / 8), true
+			}
+			at, ok := t.offset(e.Uint32(m[4:]), inner, left-1)
+			return int(off/8) + at, ok
 		case "":
-			if inner, ok := t.offset(e.Uint32(m[4:]), member, left-1); ok {
-				return int(off/8) + inner, true
+			whole := member
+			if nested {
+				whole += "." + inner
+			}
+			if at, ok := t.offset(e.Uint32(m[4:]), whole, left-1); ok {
+				return int(off/8) + at, true
 			}
 		}
 	}

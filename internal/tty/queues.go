@@ -19,10 +19,17 @@ type Queues struct {
 	// of the master.
 	Lines        [][]byte
 	Rest, Output []byte
+	// Typed has not come to the line discipline yet, for which there was no room.
+	Typed []byte
+	// Next tells that the next character is to be taken literally (VLNEXT).
+	Next bool
+	// Stopped tells that output was stopped by VSTOP, Suspended that it was by
+	// TCOOFF (tcflow(3)).
+	Stopped, Suspended bool
 }
 
 // Empty tells whether nothing waits.
-func (q *Queues) Empty() bool { return len(q.Lines) == 0 && len(q.Rest) == 0 && len(q.Output) == 0 }
+func (q *Queues) Empty() bool { return len(q.Lines)+len(q.Rest)+len(q.Output)+len(q.Typed) == 0 }
 
 // Errors of Take: nothing was touched.
 var (
@@ -38,8 +45,8 @@ const most = 4095
 // settling is how long output may take from one end to the other.
 const settling = time.Second
 
-// Take reads what waits in a pair and puts it back at once: there is no way to
-// look at it without taking it. All who use the pair must be stopped. Between
+// Take is for kernels whose memory cannot be read (Peek): it reads what waits in a
+// pair and puts it back at once. All who use the pair must be stopped. Between
 // the reading and the writing, some ten microseconds and some more for each
 // byte of input, the bytes are in our hands alone: only then, and only if we were killed
 // by SIGKILL, they would be lost. A pair without anything in it is never at such
@@ -182,7 +189,7 @@ func takeInput(slave *os.File, was *unix.Termios, q *Queues) error {
 
 // Fill puts into a pair what Take found, and sets the settings; both queues must
 // be empty.
-func Fill(slave *os.File, s Settings, q Queues) error {
+func Fill(master, slave *os.File, s Settings, q Queues) error {
 	var t unix.Termios
 	if err := decode(s.Termios, &t); err != nil {
 		return fmt.Errorf("settings of terminal: %w", err)
@@ -196,12 +203,39 @@ func Fill(slave *os.File, s Settings, q Queues) error {
 			return err
 		}
 	}
-	if len(q.Lines)+len(q.Rest) > 0 {
+	if len(q.Lines)+len(q.Rest) > 0 || q.Next {
 		if err := typeAgain(slave, &t, &q); err != nil {
 			return err
 		}
 	}
-	return Set(slave, s)
+	if q.Stopped {
+		// Turning IXON off would let it go on: it has to be on in the end too.
+		plain := quiet(&t, false)
+		plain.Iflag |= unix.IXON
+		plain.Cc[unix.VSTOP] = 'S' - '@'
+		if err := setTermios(slave, &plain); err != nil {
+			return err
+		}
+		if err := push(slave, plain.Cc[unix.VSTOP:unix.VSTOP+1]); err != nil {
+			return err
+		}
+	}
+	if q.Suspended {
+		if err := unix.IoctlSetInt(int(slave.Fd()), unix.TCXONC, unix.TCOOFF); err != nil {
+			return fmt.Errorf("suspend output: %w", err)
+		}
+	}
+	if err := Set(slave, s); err != nil {
+		return err
+	}
+	if len(q.Typed) == 0 {
+		return nil
+	}
+	// This is still to be processed, by the settings that count then.
+	if n, err := unix.Write(int(master.Fd()), q.Typed); n != len(q.Typed) {
+		return fmt.Errorf("type %d bytes: %d fit: %w", len(q.Typed), n, err)
+	}
+	return nil
 }
 
 // typeAgain types lines and the rest. In canonical mode every byte is preceded by
@@ -225,7 +259,11 @@ func typeAgain(slave *os.File, t *unix.Termios, q *Queues) error {
 			return err
 		}
 	}
-	return push(slave, keys.literal(q.Rest))
+	typed := keys.literal(q.Rest)
+	if q.Next {
+		typed = append(typed, keys.next)
+	}
+	return push(slave, typed)
 }
 
 // push has the terminal receive bytes as if they were typed.

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rethaw/rethaw/internal/kmem"
 	"golang.org/x/sys/unix"
 )
 
@@ -123,6 +126,10 @@ func TestQueues(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			peek := openKernel(t)
+			if q, err := peek(master); err != nil || !cmp.Equal(c.want, q, cmp.Comparer(bytes.Equal)) {
+				t.Errorf("seen (-want +got): %v\n%s", err, cmp.Diff(c.want, q, cmp.Comparer(bytes.Equal)))
+			}
 			for range 2 {
 				q, err := Take(master)
 				if diff := cmp.Diff(c.want, q, cmp.Comparer(bytes.Equal)); err != nil || diff != "" {
@@ -136,14 +143,87 @@ func TestQueues(t *testing.T) {
 				t.Errorf("packet mode %v, %v", packet, err)
 			}
 			other, otherSlave := open(t)
-			if err := Fill(otherSlave, before, c.want); err != nil {
+			if err := Fill(other, otherSlave, before, c.want); err != nil {
 				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Millisecond)
+			if q, err := peek(other); err != nil || !cmp.Equal(c.want, q, cmp.Comparer(bytes.Equal)) {
+				t.Errorf("seen in the other (-want +got): %v\n%s", err, cmp.Diff(c.want, q, cmp.Comparer(bytes.Equal)))
 			}
 			if q, err := Take(other); err != nil || !cmp.Equal(c.want, q, cmp.Comparer(bytes.Equal)) {
 				t.Errorf("filled with %+v, holds %+v: %v", c.want, q, err)
 			}
 			if after, err := Get(otherSlave); err != nil || !cmp.Equal(before.Termios, after.Termios) {
 				t.Errorf("settings of the other: %v\n%s", err, cmp.Diff(before, after))
+			}
+		})
+	}
+}
+
+// openKernel gives Peek, or Take where the kernel's memory cannot be read.
+func openKernel(t *testing.T) func(*os.File) (Queues, error) {
+	t.Helper()
+	k, err := kmem.Open()
+	if err != nil {
+		t.Log(err)
+		return Take
+	}
+	t.Cleanup(k.Close)
+	return func(master *os.File) (Queues, error) { return Peek(k, master) }
+}
+
+// TestPeek looks at what Take would have to refuse, fills another pair with it
+// and looks again.
+func TestPeek(t *testing.T) {
+	for name, c := range map[string]struct {
+		change  func(*unix.Termios)
+		prepare func(master, slave *os.File) error
+		want    Queues
+	}{
+		"stopped": {noEcho, func(_, slave *os.File) error { return push(slave, []byte{'S' - '@'}) }, Queues{Stopped: true}},
+		"suspended": {noEcho, func(_, slave *os.File) error {
+			return unix.IoctlSetInt(int(slave.Fd()), unix.TCXONC, unix.TCOOFF)
+		}, Queues{Suspended: true}},
+		"next": {noEcho, func(_, slave *os.File) error { return push(slave, []byte("a\x16")) }, Queues{Rest: []byte("a"), Next: true}},
+		"full": {raw, func(master, _ *os.File) error {
+			_, err := master.Write(bytes.Repeat([]byte("x"), 5000))
+			return err
+		}, Queues{Rest: bytes.Repeat([]byte("x"), 4095), Typed: bytes.Repeat([]byte("x"), 905)}},
+		"full of lines": {noEcho, func(master, _ *os.File) error {
+			_, err := master.Write(bytes.Repeat([]byte("line \n"), 1000))
+			return err
+		}, Queues{
+			Lines: slices.Repeat([][]byte{[]byte("line \n")}, 682), Rest: []byte("lin"),
+			Typed: []byte("e \n" + strings.Repeat("line \n", 317)),
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			peek := openKernel(t)
+			master, slave := open(t)
+			set(t, slave, c.change)
+			if err := c.prepare(master, slave); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Millisecond)
+			s, err := Get(slave)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q, err := peek(master)
+			if errors.Is(err, ErrStopped) || errors.Is(err, ErrFull) {
+				t.Skip("the kernel's memory cannot be read")
+			}
+			if diff := cmp.Diff(c.want, q, cmp.Comparer(bytes.Equal)); err != nil || diff != "" {
+				t.Fatalf("%v (-want +got):\n%s", err, diff)
+			}
+			other, otherSlave := open(t)
+			if err := Fill(other, otherSlave, s, q); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Millisecond)
+			q, err = peek(other)
+			if diff := cmp.Diff(c.want, q, cmp.Comparer(bytes.Equal)); err != nil || diff != "" {
+				t.Fatalf("the other: %v (-want +got):\n%s", err, diff)
 			}
 		})
 	}
