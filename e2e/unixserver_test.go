@@ -16,7 +16,7 @@ import (
 func startUnixServer(t *testing.T, config rig.Config) *rig.Program {
 	t.Helper()
 	config.Args, config.HostUsr = []string{"/usr/bin/python3", "-u", "/programs/unixserver.py"}, true
-	p := &rig.Program{Container: theRig(t).New(t, config)}
+	p := theRig(t).New(t, config).Program()
 	p.AddProgram("programs/unixserver.py", "unixserver.py")
 	p.Run()
 	p.WaitReady()

@@ -80,9 +80,10 @@ func (c *Containerd) find(ctx context.Context, asked func(id string) bool) ([]Co
 }
 
 // Create implements Engine.
-func (c *Containerd) Create(ctx context.Context, s Spec) (Fresh, error) {
-	return nil, notMade("containerd")
-}
+func (c *Containerd) Create(context.Context, Spec) (Fresh, error) { return nil, c.cannot() }
+
+// cannot implements unable.
+func (c *Containerd) cannot() error { return notMade("containerd") }
 
 // notMade is the refusal to make a container of an engine that is not told.
 func notMade(engine string) error {

@@ -64,7 +64,10 @@ func (d *Docker) List(ctx context.Context) ([]Container, error) {
 }
 
 // Create implements Engine.
-func (d *Docker) Create(ctx context.Context, s Spec) (Fresh, error) { return nil, notMade("docker") }
+func (d *Docker) Create(context.Context, Spec) (Fresh, error) { return nil, d.cannot() }
+
+// cannot implements unable.
+func (d *Docker) cannot() error { return notMade("docker") }
 
 // dockerConfig are the fields of docker's config.v2.json that matter here.
 type dockerConfig struct {

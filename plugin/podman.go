@@ -97,7 +97,10 @@ func (p *Podman) runtimeState(ctx context.Context, entry *stored) (Container, er
 	return nil, nil
 }
 
-// Create implements Engine. Podman's containers are made by podman, from its images.
-func (p *Podman) Create(ctx context.Context, s Spec) (Fresh, error) {
-	return nil, fmt.Errorf("%w: podman makes no container from a bundle: make one with podman create and restore into it", ErrUnsupported)
+// Create implements Engine.
+func (p *Podman) Create(context.Context, Spec) (Fresh, error) { return nil, p.cannot() }
+
+// cannot implements unable: podman's containers are made by podman, from its images.
+func (p *Podman) cannot() error {
+	return fmt.Errorf("%w: podman makes no container from a bundle: make one with podman create and restore into it", ErrUnsupported)
 }

@@ -140,7 +140,7 @@ func (c *podmanContainer) Destroy(ctx context.Context) error {
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(who.Root, who.ID)); errors.Is(err, os.ErrNotExist) {
-			return nil
+			return awaitCleanup(ctx, c.entry.ID)
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):

@@ -37,6 +37,9 @@ func (c *podmanContainer) restore(ctx context.Context, img *image.Reader, r Requ
 	}
 	defer held.Unlock()
 	if status == Stopped {
+		if err := awaitCleanup(ctx, c.entry.ID); err != nil {
+			return nil, err
+		}
 		if err := c.engine.run(ctx, "init", c.entry.ID); err != nil {
 			return nil, err
 		}

@@ -61,12 +61,19 @@ func NewRegistry(c Choice) (*Registry, error) {
 	return r, nil
 }
 
+// unable is an engine that makes no container from a bundle.
+type unable interface {
+	Engine
+	// cannot tells so, and what to do instead.
+	cannot() error
+}
+
 // Engine returns the engine to make a fresh container: the one called name, or else
 // the first that can.
 func (r *Registry) Engine(name string) Engine {
 	first := r.engines[0]
 	for i, e := range slices.Backward(r.engines) {
-		if _, keeps := e.(keeper); keeps && i > 0 {
+		if _, no := e.(unable); no && i > 0 {
 			continue
 		}
 		if e.Name() == name {

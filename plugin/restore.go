@@ -101,6 +101,9 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 // restoreContainer checks what can be checked before, makes the container and
 // restores into it.
 func restoreContainer(ctx context.Context, e Engine, img *image.Reader, r Request) (*Session, error) {
+	if u, no := e.(unable); no {
+		return nil, u.cannot()
+	}
 	bundle, err := LoadBundle(r.Spec.Bundle)
 	if err != nil {
 		return nil, err

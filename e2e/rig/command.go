@@ -31,7 +31,13 @@ func (r Result) String() string {
 // command runs a program to its end and keeps its output. It goes through files:
 // a pipe would be waited for as long as a task that the program left behind has it.
 func (r *Rig) command(name string, args ...string) Result {
+	return r.commandEnv(nil, name, args...)
+}
+
+// commandEnv is command in an environment, nil for ours.
+func (r *Rig) commandEnv(env []string, name string, args ...string) Result {
 	cmd := exec.Command(name, args...)
+	cmd.Env = env
 	var files [2]*os.File
 	for i := range files {
 		file, err := os.CreateTemp(r.Dir, "output")

@@ -54,6 +54,14 @@ func sweepRun(runtime, dir string) error {
 	if err := killCgroups(cgroupPrefix + filepath.Base(dir)); err != nil {
 		return err
 	}
+	if err := unmountBelow(dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// unmountBelow takes away all mounts below a directory, the last one first.
+func unmountBelow(dir string) error {
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
 		return err
@@ -64,7 +72,7 @@ func sweepRun(runtime, dir string) error {
 			return &fs.PathError{Op: "unmount", Path: mount.Mountpoint, Err: err}
 		}
 	}
-	return os.RemoveAll(dir)
+	return nil
 }
 
 // killCgroups kills every task in the cgroups whose name begins with prefix, in
