@@ -117,11 +117,12 @@ func (s *inetSocket) bind() error {
 		}
 	}
 	err := inet.Bind(s.fd, s.bindAddress(connects))
-	if errors.Is(err, unix.EADDRINUSE) && !connects {
-		// It may be that remains of old connections alone are in the way.
-		reuse := s.option(unix.SOL_SOCKET, unix.SO_REUSEADDR)
-		err = errors.Join(inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), inet.Bind(s.fd, s.rec.Local),
-			inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, reuse))
+	if errors.Is(err, unix.EADDRINUSE) && !connects && s.stream() {
+		// Remains of old connections may be in the way, in a network namespace that
+		// the tree was in before.
+		if err = sweep(inet.AddrPort(s.rec.Local).Port()); err == nil {
+			err = inet.Bind(s.fd, s.rec.Local)
+		}
 	}
 	if errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("bind to %v: %w; give the container the address that it had", inet.AddrPort(s.rec.Local), err)
@@ -130,6 +131,20 @@ func (s *inetSocket) bind() error {
 		return fmt.Errorf("bind to %v: %w", inet.AddrPort(s.rec.Local), err)
 	}
 	return nil
+}
+
+// sweep removes the connections at a port that are over and that no descriptor
+// leads to: the kernel keeps them for a while against packets that come late.
+func sweep(port uint16) error {
+	socks, err := inet.List(unix.IPPROTO_TCP)
+	for _, sock := range socks {
+		if sock.Local.Port() == port && sock.Inode == 0 && (sock.State == inet.TimeWait || sock.State == inet.FinWait2) {
+			if err := inet.Destroy(sock); err != nil && !errors.Is(err, unix.ENOENT) {
+				return fmt.Errorf("remove old connection %v - %v: %w", sock.Local, sock.Remote, err)
+			}
+		}
+	}
+	return err
 }
 
 // bindAddress is the local address, without the IP address where a connection will

@@ -124,6 +124,15 @@ func (s *inetSocket) half(other *inetSocket) error {
 		if err := s.sendRest(); err != nil {
 			return err
 		}
+		// The acknowledgement would come too late.
+		if err := inet.SetInt(other.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1); err != nil {
+			return err
+		}
+	}
+	if s.rec.State == inet.FinWait2 {
+		if err := s.await(inet.FinWait2); err != nil {
+			return err
+		}
 	}
 	if inet.GotFIN(s.rec.State) {
 		if err := unix.Shutdown(other.fd, unix.SHUT_WR); err != nil {
@@ -133,8 +142,8 @@ func (s *inetSocket) half(other *inetSocket) error {
 			return err
 		}
 	}
-	if !s.rec.TCP.Orphan {
-		// The kernel had forgotten the other end: so must this one.
+	if !s.rec.TCP.Orphan || !inet.GotFIN(s.rec.State) {
+		// The other end was gone without a word: so must this one.
 		if err := inet.Repair(other.fd); err != nil {
 			return err
 		}

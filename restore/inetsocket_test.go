@@ -20,7 +20,7 @@ func side(state int32, local, remote netip.AddrPort, data []byte) *specs.InetSoc
 		family = unix.AF_INET6
 	}
 	return &specs.InetSocket{
-		Description: specs.Description{Flags: unix.O_RDWR},
+		Description: specs.Description{Flags: unix.O_RDWR | unix.O_NONBLOCK},
 		Family:      family, Kind: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP, State: state,
 		Local: inet.Sockaddr(family, local), Remote: inet.Sockaddr(family, remote),
 		TCP: &specs.TCP{RecvData: data, SendWindow: 65536, Options: [][2]uint32{{2, 65476}, {4, 0}, {3, 7 | 7<<16}, {8, 0}}},

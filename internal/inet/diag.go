@@ -22,6 +22,8 @@ type Sock struct {
 	UID            uint32
 	// Inode is 0 for a socket that belongs to no file.
 	Inode uint32
+	// id is its struct inet_diag_sockid.
+	id [diagIDSize]byte
 	// Shutdown is the set of directions that are shut down: 1 for receiving, 2
 	// for sending.
 	Shutdown uint8
@@ -29,6 +31,8 @@ type Sock struct {
 
 const (
 	sockDiagByFamily = 20
+	sockDestroy      = 21
+	diagIDSize       = 48
 	diagRequestSize  = 56
 	diagMessageSize  = 72
 	diagShutdown     = 8 // INET_DIAG_SHUTDOWN
@@ -102,7 +106,10 @@ func ParseDiag(b []byte) (socks []Sock, done bool, err error) {
 			if len(body) < 4 {
 				return socks, false, ErrDiag
 			}
-			return socks, true, unix.Errno(-int32(binary.NativeEndian.Uint32(body)))
+			if errno := unix.Errno(-int32(binary.NativeEndian.Uint32(body))); errno != 0 {
+				return socks, true, errno
+			}
+			return socks, true, nil
 		case sockDiagByFamily:
 			s, err := parseSock(body)
 			if err != nil {
@@ -128,6 +135,7 @@ func parseSock(b []byte) (Sock, error) {
 		RQueue: binary.NativeEndian.Uint32(b[56:]), WQueue: binary.NativeEndian.Uint32(b[60:]),
 		UID: binary.NativeEndian.Uint32(b[64:]), Inode: binary.NativeEndian.Uint32(b[68:]),
 	}
+	copy(s.id[:], b[4:])
 	s.Local = diagAddr(s.Family, b[8:24], b[4:])
 	s.Remote = diagAddr(s.Family, b[24:40], b[6:])
 	for rest := b[diagMessageSize:]; len(rest) >= 4; {
@@ -141,6 +149,34 @@ func parseSock(b []byte) (Sock, error) {
 		rest = rest[min(len(rest), (size+3)&^3):]
 	}
 	return s, nil
+}
+
+// Destroy ends a TCP socket at once (SOCK_DESTROY, CONFIG_INET_DIAG_DESTROY). Needs
+// CAP_NET_ADMIN over the network namespace of the calling thread.
+func Destroy(s Sock) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	m := make([]byte, unix.SizeofNlMsghdr+diagRequestSize)
+	binary.NativeEndian.PutUint32(m, uint32(len(m)))
+	binary.NativeEndian.PutUint16(m[4:], sockDestroy)
+	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
+	body := m[unix.SizeofNlMsghdr:]
+	body[0], body[1] = s.Family, unix.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(body[4:], ^uint32(0))
+	copy(body[8:], s.id[:])
+	if err := unix.Sendto(fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	buf := make([]byte, 4096)
+	n, _, err := unix.Recvfrom(fd, buf, 0)
+	if err != nil {
+		return err
+	}
+	_, _, err = ParseDiag(buf[:n])
+	return err
 }
 
 func diagAddr(family uint8, ip, port []byte) netip.AddrPort {
