@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"encoding/binary"
 	"fmt"
-	"net"
 	"net/netip"
 
 	"github.com/rethaw/rethaw/internal/inet"
@@ -16,34 +15,20 @@ import (
 func (d *dump) memberships(s *inetSocket) ([]specs.Membership, error) {
 	var list []specs.Membership
 	err := d.inet.within(d, func() error {
-		interfaces, err := net.Interfaces()
+		groups, err := inet.Groups()
 		if err != nil {
 			return err
 		}
-		for _, i := range interfaces {
-			addrs, err := i.MulticastAddrs()
+		for _, g := range groups {
+			m, err := membership(s.fd, g.Index, g.Addr)
+			if err == unix.EADDRNOTAVAIL || err == unix.ENOPROTOOPT || err == unix.EOPNOTSUPP || err == unix.EINVAL {
+				continue // no member, or of the other family
+			}
 			if err != nil {
-				return err
+				return fmt.Errorf("filter of group %v: %w", g.Addr, err)
 			}
-			for _, a := range addrs {
-				ip, ok := a.(*net.IPAddr)
-				if !ok {
-					continue
-				}
-				addr, ok := netip.AddrFromSlice(ip.IP)
-				if !ok {
-					continue
-				}
-				m, err := membership(s.fd, uint32(i.Index), addr.Unmap())
-				if err == unix.EADDRNOTAVAIL || err == unix.ENOPROTOOPT || err == unix.EOPNOTSUPP || err == unix.EINVAL {
-					continue // no member, or of the other family
-				}
-				if err != nil {
-					return fmt.Errorf("filter of group %v: %w", addr, err)
-				}
-				m.Interface = i.Name
-				list = append(list, *m)
-			}
+			m.Interface = g.Interface
+			list = append(list, *m)
 		}
 		return nil
 	})

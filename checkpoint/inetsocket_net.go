@@ -134,7 +134,7 @@ func (n *inetSockets) options(s *inetSocket) ([]specs.SocketOption, error) {
 		n.fresh[kind] = fresh
 	}
 	var list []specs.SocketOption
-	inet.Changed(inet.Read(s.fd), fresh, s.remote != nil, func(o *inet.Option, value []byte) {
+	inet.Changed(inet.Read(s.fd), fresh, s.remote != nil || s.over(), func(o *inet.Option, value []byte) {
 		list = append(list, specs.SocketOption{Level: int32(o.Level), Name: int32(o.Name), Value: value})
 	})
 	return list, nil

@@ -88,10 +88,15 @@ func saveTCP(d *dump, s *inetSocket, r *specs.InetSocket) error {
 	return d.saveConnection(s, r)
 }
 
+// over tells whether a socket was connected and is no longer.
+func (s *inetSocket) over() bool {
+	return s.kind == unix.SOCK_STREAM && s.state == inet.Close && s.poll&unix.POLLRDHUP != 0
+}
+
 // saveClosed is for sockets that are not connected, never were or are no
 // longer: the latter may have data that nobody has read.
 func saveClosed(s *inetSocket, r *specs.InetSocket) error {
-	if s.poll&unix.POLLRDHUP != 0 {
+	if s.over() {
 		r.Shutdown = 3
 	}
 	data, err := inet.Peek(s.fd, s.in)
