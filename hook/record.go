@@ -46,7 +46,7 @@ type Record struct {
 	Error string    `json:"error,omitempty"`
 	// Image is the one that the container is restored from.
 	Image  string  `json:"image,omitempty"`
-	Wishes *Wishes `json:"wishes"`
+	Wishes *Wishes `json:"wishes,omitempty"`
 	// Images are the last ones that were taken, or failed to be.
 	Images []Taken `json:"images,omitempty"`
 	// Mountpoint is the file that we made to mount the socket on, "" for none.

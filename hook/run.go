@@ -1,9 +1,11 @@
 package hook
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -48,14 +50,32 @@ func Run(stage string, stdin io.Reader) error {
 		// There is something to clean up even so, and nobody to correct it.
 		w, err = new(Wishes), nil
 	}
-	if err != nil {
-		return fmt.Errorf("container %q: %w", s.ID, err)
+	if err == nil && w != nil {
+		err = act(s, w)
 	}
-	if w == nil {
+	if err == nil {
 		return nil
 	}
-	if err := act(s, w); err != nil {
-		return fmt.Errorf("container %q: %w", s.ID, err)
+	err = fmt.Errorf("container %q: %w", s.ID, err)
+	if stage == "createRuntime" || stage == "prestart" {
+		return errors.Join(err, remember(s, err))
 	}
-	return nil
+	return err
+}
+
+// remember keeps why a container could not be created for `rethaw status`: not every runtime
+// shows what a hook says.
+func remember(s *runtimespec.State, cause error) error {
+	where := placeOf(s.ID, s.Bundle)
+	if old, err := readRecord(where); err == nil && (old.alive() || old.State == Failed && old.Init == s.Pid) {
+		return nil
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	if err := where.make(); err != nil {
+		return err
+	}
+	k := &recorder{place: where, record: Record{ID: s.ID, Bundle: s.Bundle, Init: s.Pid}}
+	return k.turn(Failed, cause)
 }
