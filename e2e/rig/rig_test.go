@@ -91,6 +91,7 @@ func TestPipes(t *testing.T) {
 	if _, err := s.files[1].WriteString("hello"); err != nil {
 		t.Fatal(err)
 	}
+	s.identify()
 	s.started()
 	if len(s.roles) != 3 {
 		t.Errorf("%d streams are known, want 3", len(s.roles))
