@@ -40,19 +40,21 @@ type inetType struct {
 	is     func(s *inetSocket) bool
 	refuse func(d *dump, s *inetSocket) error
 	save   func(d *dump, s *inetSocket, r *specs.InetSocket) error
+	// complete, if not nil, goes on when all sockets are known.
+	complete func(d *dump, s *inetSocket, r *specs.InetSocket) error
 }
 
 func inetTypes() []inetType {
 	return []inetType{
-		{"multipath TCP", func(s *inetSocket) bool { return s.protocol == unix.IPPROTO_MPTCP }, refuseMPTCP, saveTCP},
-		{"TCP", func(s *inetSocket) bool { return s.kind == unix.SOCK_STREAM && s.protocol == unix.IPPROTO_TCP }, refuseTCP, saveTCP},
+		{"multipath TCP", func(s *inetSocket) bool { return s.protocol == unix.IPPROTO_MPTCP }, refuseMPTCP, saveTCP, completeTCP},
+		{"TCP", func(s *inetSocket) bool { return s.kind == unix.SOCK_STREAM && s.protocol == unix.IPPROTO_TCP }, refuseTCP, saveTCP, completeTCP},
 		{"UDP", func(s *inetSocket) bool {
 			return s.kind == unix.SOCK_DGRAM && (s.protocol == unix.IPPROTO_UDP || s.protocol == unix.IPPROTO_UDPLITE)
-		}, refuseUDP, saveUDP},
-		{"raw", func(s *inetSocket) bool { return s.kind == unix.SOCK_RAW }, refuseRaw, saveRaw},
+		}, refuseUDP, saveUDP, nil},
+		{"raw", func(s *inetSocket) bool { return s.kind == unix.SOCK_RAW }, refuseRaw, saveRaw, nil},
 		{"ping", func(s *inetSocket) bool {
 			return s.kind == unix.SOCK_DGRAM && (s.protocol == unix.IPPROTO_ICMP || s.protocol == unix.IPPROTO_ICMPV6)
-		}, refuseRaw, saveRaw},
+		}, refuseRaw, saveRaw, nil},
 	}
 }
 
@@ -74,6 +76,16 @@ func inetSocketKind() fileKind {
 		},
 		refuse: refuseInet,
 		save:   saveInet,
+		complete: func(d *dump, f *openFile) error {
+			s, err := d.lookInet(f)
+			if err != nil {
+				return &Error{"look at " + f.name(), f.proc.nspid, err}
+			}
+			if t := inetTypeOf(s); t != nil && t.complete != nil {
+				return t.complete(d, s, f.record.(*specs.InetSocket))
+			}
+			return nil
+		},
 	}
 }
 
@@ -164,7 +176,7 @@ func saveInet(d *dump, f *openFile, base specs.Description) (specs.File, error) 
 	}
 	r := &specs.InetSocket{
 		Description: base, Inode: f.stat.Ino, Family: int32(s.family), Kind: int32(s.kind), Protocol: int32(s.protocol),
-		State: s.state, Remote: s.remote, UID: f.stat.Uid, GID: f.stat.Gid,
+		State: s.state, Remote: s.remote, UID: f.stat.Uid, GID: f.stat.Gid, Detached: f.flight,
 	}
 	if local := inet.AddrPort(s.local); local.Port() != 0 && s.kind != unix.SOCK_RAW || !local.Addr().IsUnspecified() {
 		r.Local = s.local

@@ -37,8 +37,9 @@ func (d *dump) peer(s *inetSocket) (where end, f *openFile, err error) {
 	case !listed:
 		return endOutside, nil, nil
 	case sock.Inode != 0:
-		// While the tasks run it may have come to be a moment ago.
-		if d.out == nil && d.holds(uint64(sock.Inode)) {
+		// While the tasks run it may have come to be a moment ago, or it is in
+		// flight.
+		if d.out == nil && (d.files.inFlight() || d.holds(uint64(sock.Inode))) {
 			return endInside, nil, nil
 		}
 		return endOutside, nil, nil

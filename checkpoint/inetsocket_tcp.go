@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/rethaw/rethaw/internal/inet"
@@ -33,17 +34,25 @@ func refuseTCP(d *dump, s *inetSocket) error {
 		return f.unsupported("has urgent data", "have its program read them first")
 	}
 	switch s.state {
-	case inet.Listen:
-		return d.refuseWaiting(s)
-	case inet.Close:
-		return nil
-	case inet.SynSent:
-		return nil // it sends its request anew
 	case inet.SynRecv:
 		return f.unsupported("is a connection that is being made by a fast open", "try again in a moment")
+	case inet.Close, inet.SynSent: // the latter sends its request anew
+		return nil
 	}
 	if p := s.pair(); p == p.mirror() {
 		return f.unsupported("is connected to itself", "close it before the checkpoint")
+	}
+	if d.out != nil {
+		return nil // when all are known
+	}
+	return refusePeers(d, s)
+}
+
+// refusePeers looks at the other end of a connection, or at those that wait at a
+// listening socket.
+func refusePeers(d *dump, s *inetSocket) error {
+	if s.state == inet.Listen {
+		return d.refuseWaiting(s)
 	}
 	where, _, err := d.peer(s)
 	if err != nil {
@@ -54,7 +63,7 @@ func refuseTCP(d *dump, s *inetSocket) error {
 		if d.opts.TCPEstablished || d.opts.TCPClose {
 			return nil
 		}
-		return f.unsupported(fmt.Sprintf("is an established TCP connection to %v outside", inet.AddrPort(s.remote)),
+		return s.f.unsupported(fmt.Sprintf("is an established TCP connection to %v outside", inet.AddrPort(s.remote)),
 			"close it, or give --tcp-established to keep it or --tcp-close to give it up")
 	case endGone:
 		return d.refuseGone(s)
@@ -74,18 +83,35 @@ func (d *dump) refuseGone(s *inetSocket) error {
 	return nil
 }
 
-// saveTCP makes the record of a TCP socket in any state.
-func saveTCP(d *dump, s *inetSocket, r *specs.InetSocket) error {
+// saveTCP begins the record of a TCP socket in any state.
+func saveTCP(_ *dump, s *inetSocket, r *specs.InetSocket) error {
 	switch s.state {
 	case inet.Listen:
 		r.Backlog = int32(s.info.Backlog)
-		return d.saveWaiting(s, r)
 	case inet.Close:
 		return saveClosed(s, r)
-	case inet.SynSent:
+	}
+	return nil
+}
+
+// completeTCP goes on with those that have another end.
+func completeTCP(d *dump, s *inetSocket, r *specs.InetSocket) error {
+	if s.state == inet.Close || s.state == inet.SynSent {
 		return nil
 	}
-	return d.saveConnection(s, r)
+	if err := refusePeers(d, s); err != nil {
+		return err
+	}
+	var err error
+	if s.state == inet.Listen {
+		err = d.saveWaiting(s, r)
+	} else {
+		err = d.saveConnection(s, r)
+	}
+	if err != nil && !errors.Is(err, ErrUnsupported) {
+		return &Error{"save " + s.f.name(), s.f.proc.nspid, err}
+	}
+	return err
 }
 
 // over tells whether a socket was connected and is no longer.

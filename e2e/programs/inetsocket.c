@@ -1,7 +1,7 @@
 /*
  * State: what tcp.c, tcpconn.c and udp.c do not have: multicast groups with filters of sources, raw and ping sockets, UDP-Lite,
  * packet filters, a port that several UDP sockets share with datagrams at each, destinations of queued datagrams,
- * directions shut down, dead connections with data, one whose other end was closed, one being made, an owner's uid.
+ * directions shut down, an end of a connection that is in flight in a unix socket, dead connections with data, one whose other end was closed, one being made, an owner's uid.
  * Wrong could go: a group or its filter, which socket of several gets a datagram, what is left to read of a connection.
  */
 #include "harness.h"
@@ -97,6 +97,28 @@ static void pair(int *a, int *b)
 	MUST(connect(*a, (struct sockaddr *)&at, sizeof at));
 	*b = MUST(accept(server, NULL, NULL));
 }
+/* one descriptor through a unix socket */
+static void fly(int through, int fd)
+{
+	char control[CMSG_SPACE(sizeof fd)] = {0}, byte = 0;
+	struct iovec iov = {&byte, 1};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof fd);
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	CHECK(sendmsg(through, &m, 0) == 1, "send descriptor: %s", strerror(errno));
+	close(fd);
+}
+static int land(int from)
+{
+	char control[CMSG_SPACE(sizeof(int))], byte;
+	struct iovec iov = {&byte, 1};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+	int fd = -1;
+	if (recvmsg(from, &m, MSG_DONTWAIT) == 1 && CMSG_FIRSTHDR(&m))
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+	return fd;
+}
 static int dead_data, dead, half, half_data;
 static void make_dead(void)
 {
@@ -159,12 +181,17 @@ int main(void)
 	server_port = port_of(server);
 	MUST(listen(server, 10));
 	make_dead();
+	int air[2], ground, flyer;
+	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, air));
+	pair(&ground, &flyer);
+	MUST(send(flyer, "down", 4, 0)), MUST(send(ground, "up", 2, 0));
 	int idle = MUST(socket(AF_INET, SOCK_STREAM, 0)); /* shut down without ever being connected */
 	shutdown(idle, SHUT_RDWR);
 	signal(SIGPIPE, SIG_IGN);
 	int counts[3] = {0};
 	for (int round = 0;; round++) {
 		/* what waits to be read; which of the three gets one the kernel decides */
+		fly(air[0], flyer);
 		if (lite >= 0) {
 			int s = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE);
 			struct sockaddr_in a = lo(from);
@@ -231,6 +258,9 @@ int main(void)
 		receive(muted, "still heard", from);
 
 		char b[20] = {0};
+		flyer = land(air[1]);
+		CHECK(flyer >= 0 && recv(flyer, b, 20, MSG_DONTWAIT) == 2 && recv(ground, b, 20, MSG_DONTWAIT) == 4, "connection in flight: %s", strerror(errno));
+		CHECK(send(flyer, "down", 4, 0) == 4 && send(ground, "up", 2, 0) == 2, "connection in flight: %s", strerror(errno));
 		CHECK(state(dead) == TCP_CLOSE && read(dead, b, 20) == 0 && write(dead, b, 1) < 0 && errno == EPIPE, "dead connection: state %d", state(dead));
 		CHECK(state(dead_data) == TCP_CLOSE && recv(dead_data, b, 20, MSG_DONTWAIT) == 8 && !strncmp(b, "the rest", 8) && recv(dead_data, b, 20, MSG_DONTWAIT) == 0, "dead connection with data: state %d, %s", state(dead_data), b);
 		CHECK(state(half_data) == TCP_CLOSE_WAIT && recv(half_data, b, 20, MSG_DONTWAIT) == 14 && !strncmp(b, "before the end", 14) && recv(half_data, b, 20, MSG_DONTWAIT) == 0, "half a connection with data: state %d, %s", state(half_data), b);
