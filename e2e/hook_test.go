@@ -428,7 +428,9 @@ func TestHookFailsLate(t *testing.T) {
 			runIdle(t, c)
 			c.Checkpoint()
 			addHook(t, c, "restore=checkpoint")
-			c.EditSpec(func(s *runtimespec.Spec) { s.Process.Args = []string{"/bin/sh", "-c", "echo fresh > /state/fresh; sleep 1000"} })
+			c.EditSpec(func(s *runtimespec.Spec) {
+				s.Process.Args = []string{"/bin/sh", "-c", "echo fresh > /state/fresh; sleep 1000"}
+			})
 			if r := c.Runtime("create", "--bundle", c.Bundle, c.ID); r.Code != 0 {
 				t.Fatal(r)
 			}
