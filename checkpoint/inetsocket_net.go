@@ -31,8 +31,8 @@ type inetSockets struct {
 	exact map[pair]bool
 	// queues are the connections that wait at listening sockets.
 	queues map[*openFile][]inet.Pending
-	// live are the connections that were saved, lock keeps what they would
-	// get from outside away.
+	// live are the connections to the outside that were saved, lock keeps what they
+	// would get from there away.
 	live []*inetSocket
 	lock *inet.Lock
 	// kept is the name under which the lock stays.

@@ -23,8 +23,11 @@ import (
 //     interrupts: some ten microseconds for a queue of usual size. If we are killed
 //     within them the socket stays in repair mode: the one window in which our
 //     death would hurt a connection.
-//   - When the tasks are killed it is on from before the kill, so that the end of
-//     their sockets sends nothing to the peer (silence).
+//   - When the tasks are killed it is on for connections to the outside from right
+//     before the kill, so that the end of their sockets sends nothing to the peer
+//     (silence): the other window, of a microsecond for each connection. Both
+//     ends of the others die together; what the kernel keeps of them is swept
+//     away at restore.
 
 // needsExact tells whether a connection within the tree has bytes under way:
 // then it matters which of them have arrived.
@@ -140,7 +143,7 @@ func (s *inetSocket) exact(t *specs.TCP, data []byte, mss *uint32) (int, error) 
 	return got, err
 }
 
-// silence puts the saved connections into repair mode, right before their tasks
+// silence puts the connections to the outside into repair mode, right before their tasks
 // are killed: they then end without a word, and the peers outside wait for
 // their restored other ends. Our own duplicates are the last to be closed.
 //

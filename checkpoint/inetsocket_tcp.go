@@ -198,6 +198,8 @@ func (d *dump) saveConnection(s *inetSocket, r *specs.InetSocket) error {
 		t.SendWindow = s.info.SendWindow
 	}
 	t.Options = inet.Negotiated(s.info, mss)
-	d.inet.live = append(d.inet.live, s)
+	if t.Outside {
+		d.inet.live = append(d.inet.live, s)
+	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (s *inetSocket) join(remote []byte, options [][2]uint32) error {
 		{"set sequence number", func() error { return inet.SetSeq(s.fd, s.sendFrom) }},
 		{"choose no queue", func() error { return inet.Queue(s.fd, inet.NoQueue) }},
 		{"set segment size", func() error { return s.wishMSS(options) }},
-		{fmt.Sprintf("connect to %v", inet.AddrPort(remote)), func() error { return inet.Connect(s.fd, remote) }},
+		{fmt.Sprintf("connect to %v", inet.AddrPort(remote)), func() error { return s.connect(remote) }},
 		{"set negotiated options", func() error { return inet.SetOptions(s.fd, options) }},
 		{"compute segment size", s.syncMSS},
 	}
@@ -53,6 +53,19 @@ func (s *inetSocket) join(remote []byte, options [][2]uint32) error {
 		}
 	}
 	return nil
+}
+
+// connect connects a socket in repair mode, whatever the kernel may have left of the
+// connection when its tasks were killed.
+func (s *inetSocket) connect(remote []byte) error {
+	err := inet.Connect(s.fd, remote)
+	if !errors.Is(err, unix.EADDRNOTAVAIL) {
+		return err
+	}
+	if err := sweep(inet.AddrPort(s.rec.Local).Port()); err != nil {
+		return err
+	}
+	return inet.Connect(s.fd, remote)
 }
 
 // Repair mode leaves the size of segments at the least that there is, whatever the
