@@ -90,6 +90,11 @@ func killCgroups(prefix string) error {
 		dirs = slices.DeleteFunc(dirs, func(dir string) bool {
 			killCgroup(dir)
 			err := os.Remove(dir)
+			if errors.Is(err, unix.ENOTEMPTY) {
+				// No cgroup, but what crun took for the place of one where
+				// the hierarchy is not mounted.
+				err = os.RemoveAll(dir)
+			}
 			return err == nil || errors.Is(err, fs.ErrNotExist)
 		})
 		if len(dirs) == 0 {
