@@ -117,6 +117,11 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 		return err
 	}
 	d.stats.Bytes = stats.RecordBytes + stats.PageBytes + stats.MemberBytes
+	if d.opts.Committed != nil {
+		if err := d.step("committed", func() error { return d.opts.Committed(ctx) }); err != nil {
+			return err
+		}
+	}
 	if d.opts.LeaveRunning {
 		return nil
 	}

@@ -53,6 +53,11 @@ type Options struct {
 	// answers requests of the container (internal/ask): the tree may be connected to
 	// it. nil for none.
 	Answers func(inode uint64) bool
+	// Committed is called when the image is whole and on stable storage, and before
+	// the tasks are killed: they are still stopped, or run again with LeaveRunning.
+	// An error lets them go on and fails the checkpoint; the image stays. nil for
+	// nothing to do.
+	Committed func(ctx context.Context) error
 	// Log takes what is of interest; nil for silence.
 	Log *logrus.Entry
 }

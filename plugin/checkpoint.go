@@ -13,6 +13,12 @@ import (
 // and its id free. It fails with ErrBusy, ErrState, ErrUnsupported or an error of
 // package checkpoint.
 func Checkpoint(ctx context.Context, c Container, o checkpoint.Options) (*checkpoint.Stats, error) {
+	return checkpointAs(ctx, c, o, "")
+}
+
+// checkpointAs is Checkpoint for an image that its user finds at place; "" for
+// o.Image.
+func checkpointAs(ctx context.Context, c Container, o checkpoint.Options, place string) (*checkpoint.Stats, error) {
 	held, t, err := resolve(ctx, c)
 	if err != nil {
 		return nil, err
@@ -20,6 +26,9 @@ func Checkpoint(ctx context.Context, c Container, o checkpoint.Options) (*checkp
 	defer held.Unlock()
 	if o.Image, err = imageFor(c, t, o.Image); err != nil {
 		return nil, err
+	}
+	if place == "" {
+		place = o.Image
 	}
 	var done func() error
 	if !o.LeaveRunning {
@@ -29,7 +38,7 @@ func Checkpoint(ctx context.Context, c Container, o checkpoint.Options) (*checkp
 		if e, ok := c.(ender); ok {
 			t.End = e.End
 		}
-		done = func() error { return remove(ctx, c, o.Image) }
+		done = func() error { return remove(ctx, c, place) }
 	}
 	return checkpoint.Run(ctx, t, o, done)
 }

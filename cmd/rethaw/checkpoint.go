@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rethaw/rethaw/checkpoint"
+	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/plugin"
 )
 
@@ -14,6 +15,8 @@ func checkpointCommand(a *app) *cobra.Command {
 	var o checkpoint.Options
 	var which selection
 	var stats bool
+	var to plugin.Export
+	var compress string
 	c := &cobra.Command{
 		Use:   "checkpoint [flags] CONTAINER... | --all | --latest | --pid PID --image DIR",
 		Short: "Save running containers into images",
@@ -21,8 +24,9 @@ func checkpointCommand(a *app) *cobra.Command {
 			"Then the tasks are killed and the container is removed, unless --leave-running is given; one of\n" +
 			"podman stays as an exited one.\n" +
 			"Whatever fails, the container goes on as if nothing had happened.",
-		Example: "  rethaw checkpoint web\n  rethaw checkpoint -R --image /srv/web.image web\n  rethaw checkpoint --runtime podman --all\n  rethaw checkpoint --pid 1234 --image /tmp/job",
-		Args:    cobra.ArbitraryArgs,
+		Example: "  rethaw checkpoint web\n  rethaw checkpoint -R --image /srv/web.image web\n  rethaw checkpoint --runtime podman --all\n  rethaw checkpoint --pid 1234 --image /tmp/job\n" +
+			"  rethaw checkpoint -e /srv/web.tar.zst web\n  rethaw checkpoint -e - web | ssh host rethaw restore -d -b /srv/web -i - web",
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := plugin.CheckPrivilege(); err != nil {
 				return err
@@ -31,14 +35,22 @@ func checkpointCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(targets) > 1 && o.Image != "" {
-				return usageError{"--image is for one container: those of several go beside their bundles"}
+			if len(targets) > 1 && (o.Image != "" || to.File != "") {
+				return usageError{"--image and --export are for one container: images of several go beside their bundles"}
+			}
+			if to.Codec, err = codec(cmd, compress); err != nil {
+				return err
+			}
+			to.Stdout, to.Keep = a.stdout, which.keep
+			figures := a.stdout
+			if to.File == plugin.Standard {
+				figures = a.stderr
 			}
 			o.Tool = version()
 			return a.each(cmd.Context(), targets, func(c plugin.Container) error {
-				result, err := a.checkpoint(cmd.Context(), c, o, which.keep)
+				result, err := a.checkpoint(cmd.Context(), c, o, to)
 				if err == nil && stats {
-					err = printJSON(a.stdout, result)
+					err = printJSON(figures, result)
 				}
 				return err
 			})
@@ -46,6 +58,8 @@ func checkpointCommand(a *app) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVar(&o.Image, "image", "", "directory of the image (default: checkpoint in the bundle)")
+	flags.StringVarP(&to.File, "export", "e", "", "carry the image into this file as one stream, - for stdout; it is left nowhere else without --image or --keep")
+	flags.StringVarP(&compress, "compress", "c", string(image.Zstd), "compression of the --export: zstd, gzip or none")
 	flags.BoolVarP(&o.LeaveRunning, "leave-running", "R", false, "let the container go on afterwards")
 	flags.BoolVar(&o.TCPEstablished, "tcp-established", false, "save TCP connections that lead out of the container")
 	flags.BoolVar(&o.TCPClose, "tcp-close", false, "give up TCP connections that lead out of the container: restored, they are reset")
@@ -55,13 +69,31 @@ func checkpointCommand(a *app) *cobra.Command {
 	return c
 }
 
+// codec is the compression of an export.
+func codec(c *cobra.Command, name string) (image.Codec, error) {
+	if f := c.Flags().Lookup("export"); f.Changed && f.Value.String() == "" {
+		return "", usageError{"--export names no file: give one, or - for stdout"}
+	}
+	if c.Flags().Changed("compress") && !c.Flags().Changed("export") {
+		return "", usageError{"--compress is for an --export: images themselves are not compressed"}
+	}
+	chosen, err := image.ParseCodec(name)
+	if err != nil {
+		return "", usage(c, err)
+	}
+	return chosen, nil
+}
+
 // checkpoint takes the checkpoint of one container.
-func (a *app) checkpoint(ctx context.Context, c plugin.Container, o checkpoint.Options, keep bool) (*checkpoint.Stats, error) {
-	log, done, err := a.keepLog(keep, func() (string, error) { return plugin.ImageOf(ctx, c, o.Image) })
+func (a *app) checkpoint(ctx context.Context, c plugin.Container, o checkpoint.Options, to plugin.Export) (*checkpoint.Stats, error) {
+	log, done, err := a.keepLog(to.Keep, func() (string, error) { return plugin.ImageOf(ctx, c, o.Image) })
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	o.Log = log
-	return plugin.Checkpoint(ctx, c, o)
+	if to.File == "" {
+		return plugin.Checkpoint(ctx, c, o)
+	}
+	return plugin.CheckpointTo(ctx, c, o, to)
 }

@@ -122,6 +122,7 @@ func exitCodes() []struct {
 		{image.ErrCorrupt, exitImage},
 		{image.ErrVersion, exitImage},
 		{image.ErrOccupied, exitImage},
+		{plugin.ErrPlace, exitImage},
 		{image.ErrBusy, exitState},
 		{unix.ENOSPC, exitEnvironment},
 		{unix.EDQUOT, exitEnvironment},

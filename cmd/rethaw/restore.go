@@ -17,8 +17,9 @@ func restoreCommand(a *app) *cobra.Command {
 	var which selection
 	var name string
 	var stats bool
+	var from plugin.Import
 	c := &cobra.Command{
-		Use:   "restore [flags] CONTAINER | restore [flags] --image DIR",
+		Use:   "restore [flags] CONTAINER | restore [flags] --image DIR | --import FILE",
 		Short: "Restore an image into a fresh container",
 		Long: "Have the runtime make a fresh container from the bundle and restore the image in it, or\n" +
 			"restart a container of podman that stands still as the one of the image.\n" +
@@ -26,15 +27,23 @@ func restoreCommand(a *app) *cobra.Command {
 			"Without --detach rethaw stays in the foreground as `runc run` does: it forwards signals and\n" +
 			"exits with the status of the container.",
 		Example: "  rethaw restore --bundle /srv/web web\n  rethaw restore --bundle /srv/web --image /srv/web.image --detach --name web2\n" +
-			"  rethaw restore --runtime podman --detach web\n  rethaw restore --image /tmp/job",
+			"  rethaw restore --runtime podman --detach web\n  rethaw restore --image /tmp/job\n" +
+			"  rethaw restore --bundle /srv/web --import /srv/web.tar.zst web",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			requests, err := a.requests(cmd.Context(), r, which, name, args)
+			if from.File == "" && cmd.Flags().Changed("import") {
+				return usageError{"--import names no file: give one, or - for stdin"}
+			}
+			if from.File != "" && r.Options.Image != "" {
+				return usageError{"--image and --import both name the image: use one of them"}
+			}
+			from.Stdin, from.Keep = a.stdin, which.keep
+			requests, err := a.requests(cmd.Context(), r, from, which, name, args)
 			if err != nil {
 				return err
 			}
 			if len(requests) > 1 {
-				return a.restoreAll(cmd.Context(), requests, which.keep, stats)
+				return a.restoreAll(cmd.Context(), requests, from, stats)
 			}
 			r := requests[0]
 			var signals <-chan os.Signal
@@ -45,7 +54,7 @@ func restoreCommand(a *app) *cobra.Command {
 				signals = s
 			}
 			r.Spec.Stdin, r.Spec.Stdout, r.Spec.Stderr = a.stdin, a.stdout, a.stderr
-			session, err := a.restore(cmd.Context(), r, which.keep)
+			session, err := a.restore(cmd.Context(), r, from)
 			if err != nil {
 				return err
 			}
@@ -70,6 +79,7 @@ func restoreCommand(a *app) *cobra.Command {
 	flags.StringVarP(&name, "name", "n", "", "name of the container to be made, instead of the argument")
 	flags.StringVarP(&r.Spec.Bundle, "bundle", "b", "", "directory of the bundle (default: the current one; podman's containers have their own)")
 	flags.StringVar(&r.Options.Image, "image", "", "directory of the image (default: checkpoint in the bundle)")
+	flags.StringVarP(&from.File, "import", "i", "", "restore the stream of checkpoint --export in this file, - for stdin")
 	flags.BoolVar(&r.Options.TCPEstablished, "tcp-established", false, "restore TCP connections that led out of the container")
 	flags.BoolVar(&r.Options.TCPClose, "tcp-close", false, "restore TCP connections that led out of the container as reset")
 	flags.BoolVarP(&r.Detach, "detach", "d", false, "leave the container to itself once it is restored")
@@ -83,7 +93,7 @@ func restoreCommand(a *app) *cobra.Command {
 }
 
 // requests are the restores that the command line asks for.
-func (a *app) requests(ctx context.Context, r plugin.Request, s selection, name string, args []string) ([]plugin.Request, error) {
+func (a *app) requests(ctx context.Context, r plugin.Request, from plugin.Import, s selection, name string, args []string) ([]plugin.Request, error) {
 	if name != "" {
 		if len(args) > 0 {
 			return nil, usageError{"name the container by --name or by an argument"}
@@ -94,8 +104,8 @@ func (a *app) requests(ctx context.Context, r plugin.Request, s selection, name 
 		if err := s.valid(args); err != nil {
 			return nil, err
 		}
-	} else if r.Options.Image == "" {
-		return nil, usageError{"name the container to be made, or the --image of a process tree"}
+	} else if r.Options.Image == "" && from.File == "" {
+		return nil, usageError{"name the container to be made, or the --image or --import of a process tree"}
 	}
 	if s.all || s.latest {
 		var err error
@@ -113,6 +123,9 @@ func (a *app) requests(ctx context.Context, r plugin.Request, s selection, name 
 	}
 	if len(all) == 1 {
 		return all, nil
+	}
+	if from.File != "" {
+		return nil, usageError{"--import is for one container"}
 	}
 	if !r.Detach || r.PidFile != "" || r.Spec.ConsoleSocket != "" || r.Spec.Bundle != "" {
 		return nil, usageError{"several containers are restored with --detach alone, each from its own bundle"}
@@ -150,13 +163,13 @@ func (a *app) standing(ctx context.Context, s selection) ([]string, error) {
 
 // restoreAll restores several containers, one after the other. What fails with one does
 // not keep it from the others.
-func (a *app) restoreAll(ctx context.Context, requests []plugin.Request, keep, stats bool) error {
+func (a *app) restoreAll(ctx context.Context, requests []plugin.Request, from plugin.Import, stats bool) error {
 	var failed error
 	for _, r := range requests {
 		if ctx.Err() != nil {
 			return errors.Join(failed, context.Cause(ctx))
 		}
-		session, err := a.restore(ctx, r, keep)
+		session, err := a.restore(ctx, r, from)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", r.Spec.ID, err))
 			continue
@@ -171,7 +184,7 @@ func (a *app) restoreAll(ctx context.Context, requests []plugin.Request, keep, s
 }
 
 // restore restores one image.
-func (a *app) restore(ctx context.Context, r plugin.Request, keep bool) (*plugin.Session, error) {
+func (a *app) restore(ctx context.Context, r plugin.Request, from plugin.Import) (*plugin.Session, error) {
 	if err := plugin.CheckPrivilege(); err != nil {
 		return nil, err
 	}
@@ -179,11 +192,14 @@ func (a *app) restore(ctx context.Context, r plugin.Request, keep bool) (*plugin
 	if err != nil {
 		return nil, err
 	}
-	log, done, err := a.keepLog(keep, func() (string, error) { return registry.ImageOf(ctx, r) })
+	log, done, err := a.keepLog(from.Keep, func() (string, error) { return registry.ImageOf(ctx, r) })
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	r.Options.Log = log
-	return plugin.Restore(ctx, registry, r)
+	if from.File == "" {
+		return plugin.Restore(ctx, registry, r)
+	}
+	return plugin.RestoreFrom(ctx, registry, r, from)
 }
