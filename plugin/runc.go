@@ -233,8 +233,29 @@ func (c *runcContainer) Destroy(ctx context.Context) error {
 	return c.deleteForce(ctx, c.id)
 }
 
-// Start implements Fresh.
-func (c *runcContainer) Start(ctx context.Context) error { return c.start(ctx, c.id) }
+// Start implements Fresh. Like Destroy it is done in process: runc's program would
+// take most of its 8 ms to start itself. It is asked where it has more to do (to stand
+// between systemd and the container), and where the library cannot.
+func (c *runcContainer) Start(ctx context.Context) error {
+	if os.Getenv("NOTIFY_SOCKET") != "" {
+		return c.start(ctx, c.id)
+	}
+	library, err := libcontainer.Load(c.root, c.id)
+	if err != nil {
+		return c.start(ctx, c.id)
+	}
+	done := make(chan error, 1)
+	go func() { done <- library.Exec() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return &RuntimeError{Program: c.program, Op: "start", Err: err}
+		}
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 // Kill implements Fresh.
 func (c *runcContainer) Kill(ctx context.Context) error {
