@@ -26,6 +26,9 @@ const (
 // advise gives every area its advice, locks and name.
 func (b *builder) advise() error {
 	data, at := b.t.arena.Data()
+	// What stands in front is that of fields.
+	const namesOff = 4 * pageSize
+	used := namesOff
 	for _, a := range b.t.mm.Areas {
 		if kernelArea(a.Kind) {
 			continue
@@ -45,21 +48,22 @@ func (b *builder) advise() error {
 			b.add(fmt.Sprintf("lock %x-%x", a.Start, a.End), unix.SYS_MLOCK2, a.Start, a.End-a.Start, flags)
 		}
 		if a.Name != "" && len(a.Name) < maxVMANameSize {
-			// The name is read when the batch runs: one batch, one name.
-			if err := b.flush(); err != nil {
-				return err
+			// The names are read when the batch runs.
+			if used+maxVMANameSize > len(data) {
+				if err := b.flush(); err != nil {
+					return err
+				}
+				used = namesOff
 			}
-			copy(data, a.Name+"\x00")
-			b.add(fmt.Sprintf("name %x-%x", a.Start, a.End), unix.SYS_PRCTL, prSetVMA, prSetVMAName, a.Start, a.End-a.Start, at)
-			if err := b.flush(); err != nil {
-				return err
-			}
+			copy(data[used:], a.Name+"\x00")
+			b.add(fmt.Sprintf("name %x-%x", a.Start, a.End), unix.SYS_PRCTL, prSetVMA, prSetVMAName, a.Start, a.End-a.Start, at+uint64(used))
+			used += maxVMANameSize
 		}
 	}
 	for _, g := range b.t.mm.Guards {
 		b.add(fmt.Sprintf("guard %x-%x", g.Start, g.End), unix.SYS_MADVISE, g.Start, g.End-g.Start, madvGuardInstall)
 	}
-	return b.flush()
+	return nil
 }
 
 // madvGuardInstall is MADV_GUARD_INSTALL (since Linux 6.13).
@@ -100,7 +104,7 @@ func (b *builder) fields() error {
 	putWord32(data[len(words)*8+4:], ^uint32(0))
 	size := uint64(len(words)*8 + 8)
 	b.add("set mm fields", unix.SYS_PRCTL, unix.PR_SET_MM, unix.PR_SET_MM_MAP, at, size)
-	return b.flush()
+	return nil
 }
 
 // areasOf is what is mapped once a space is as its record says.

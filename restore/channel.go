@@ -2,11 +2,9 @@ package restore
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 
-	"github.com/rethaw/rethaw/internal/inject"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,6 +24,8 @@ type channel struct {
 	// end is the task's number of its socket, ours our own socket.
 	end  int
 	ours *os.File
+	// calls are made ahead of the next message: each batch takes time of its own.
+	calls batch
 }
 
 // open makes a channel in t.
@@ -45,35 +45,33 @@ func (r *restorer) openChannel(t *task) (*channel, error) {
 		return nil, fmt.Errorf("take channel: %w", err)
 	}
 	c := &channel{r: r, t: t, end: int(theirs), ours: os.NewFile(uintptr(fd), "channel")}
-	if _, err := r.call(t, unix.SYS_CLOSE, uint64(other)); err != nil {
-		return nil, errors.Join(err, c.ours.Close())
-	}
+	c.calls.add("close channel", unix.SYS_CLOSE, uint64(other))
 	return c, nil
 }
 
-// close takes both ends away.
-func (c *channel) close() error {
-	_, err := c.r.call(c.t, unix.SYS_CLOSE, uint64(c.end))
-	return errors.Join(err, c.ours.Close())
-}
-
 // pass puts the files into the task's table, at the lowest free numbers, and
-// returns these.
-func (c *channel) pass(files []*os.File) ([]int, error) {
+// returns these. Then it makes the calls of then.
+func (c *channel) pass(files []*os.File, then batch) ([]int, error) {
 	var numbers []int
 	for len(files) > 0 {
 		n := min(len(files), maxRights)
-		got, err := c.message(files[:n])
+		var after batch
+		if n == len(files) {
+			after, then = then, batch{}
+		}
+		got, err := c.message(files[:n], after)
 		if err != nil {
 			return nil, err
 		}
 		numbers = append(numbers, got...)
 		files = files[n:]
 	}
-	return numbers, nil
+	then.prepend(c.calls)
+	c.calls = batch{}
+	return numbers, then.run(c.t, c.t.threads[0])
 }
 
-func (c *channel) message(files []*os.File) ([]int, error) {
+func (c *channel) message(files []*os.File, then batch) ([]int, error) {
 	fds := make([]int, len(files))
 	for i, f := range files {
 		fds[i] = int(f.Fd())
@@ -92,8 +90,12 @@ func (c *channel) message(files []*os.File) ([]int, error) {
 	putWord(data[40:], uint64(controlLen))
 	putWord(data[iovOff:], at+byteOff)
 	putWord(data[iovOff+8:], 1)
-	if _, err := c.r.call(c.t, unix.SYS_RECVMSG, uint64(c.end), at, 0); err != nil {
-		return nil, fmt.Errorf("receive descriptors: %w", err)
+	b := c.calls
+	c.calls = batch{}
+	b.add("receive descriptors", unix.SYS_RECVMSG, uint64(c.end), at, 0)
+	then.prepend(b)
+	if err := then.run(c.t, c.t.threads[0]); err != nil {
+		return nil, err
 	}
 	// cmsg_len counts what came; msg_controllen has padding too.
 	length := int(binary.LittleEndian.Uint64(data[controlOff:])) - unix.CmsgLen(0)
@@ -116,14 +118,8 @@ func (r *restorer) send(t *task, files []*os.File) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	numbers, err := c.pass(files)
-	return numbers, errors.Join(err, c.close())
+	defer c.ours.Close()
+	var end batch
+	end.add("close channel", unix.SYS_CLOSE, uint64(c.end))
+	return c.pass(files, end)
 }
-
-// closeAll closes every descriptor of a task from number from on.
-func (r *restorer) closeAll(t *task, from uint64) error {
-	_, err := r.call(t, unix.SYS_CLOSE_RANGE, from, ^uint64(0)>>32, 0)
-	return err
-}
-
-var _ inject.Call

@@ -2,10 +2,10 @@ package restore
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
 
-	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -90,45 +90,36 @@ func (r *restorer) install(t *task) error {
 	if err != nil {
 		return err
 	}
-	if err := r.moveFD(t, int32(c.end), top+1); err != nil {
-		return fmt.Errorf("move channel: %w", err)
+	// The channel goes above all numbers, and everything else away.
+	if end := int(top + 1); c.end != end {
+		c.calls.add("move channel", unix.SYS_DUP3, uint64(c.end), uint64(end), unix.O_CLOEXEC)
+		c.end = end
 	}
-	c.end = int(top + 1)
-	// The channel stands above all numbers: everything else goes.
-	if _, err := r.call(t, unix.SYS_CLOSE_RANGE, 0, uint64(top), 0); err != nil {
-		return err
-	}
-	if err := r.closeAll(t, uint64(top)+2); err != nil {
-		return err
-	}
-	numbers, err := c.pass(files)
+	c.calls.add("close descriptors", unix.SYS_CLOSE_RANGE, 0, uint64(top), 0)
+	c.calls.add("close descriptors", unix.SYS_CLOSE_RANGE, uint64(top)+2, math.MaxUint32, 0)
+	numbers, err := c.pass(files, batch{})
 	if err != nil {
 		return err
 	}
-	var calls []inject.Call
+	var b batch
 	for i := len(entries) - 1; i >= 0; i-- {
 		from, to, flag := uint64(numbers[i]), uint64(entries[i].Number), uint64(0)
+		what := fmt.Sprintf("place descriptor %d at %d", from, to)
 		if entries[i].CloExec {
 			flag = unix.O_CLOEXEC
 		}
 		if from == to {
 			if flag != 0 {
-				calls = append(calls, inject.Call{Nr: unix.SYS_FCNTL, Args: [6]uint64{to, unix.F_SETFD, unix.FD_CLOEXEC}})
+				b.add(what, unix.SYS_FCNTL, to, unix.F_SETFD, unix.FD_CLOEXEC)
 			}
 			continue
 		}
-		calls = append(calls,
-			inject.Call{Nr: unix.SYS_DUP3, Args: [6]uint64{from, to, flag}},
-			inject.Call{Nr: unix.SYS_CLOSE, Args: [6]uint64{from}})
+		b.add(what, unix.SYS_DUP3, from, to, flag)
+		b.add(what, unix.SYS_CLOSE, from)
 	}
-	calls = append(calls, inject.Call{Nr: unix.SYS_CLOSE, Args: [6]uint64{uint64(c.end)}})
-	if err := r.run(t, calls, nil); err != nil {
+	b.add("close channel", unix.SYS_CLOSE, uint64(c.end))
+	if err := b.run(t, t.threads[0]); err != nil {
 		return err
-	}
-	for _, c := range calls {
-		if c.Ret < 0 {
-			return fmt.Errorf("place descriptor %d at %d: %w", c.Args[0], c.Args[1], unix.Errno(-c.Ret))
-		}
 	}
 	return restoreLimit()
 }

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/rethaw/rethaw/specs"
@@ -17,29 +18,39 @@ func (r *restorer) restoreFS() error {
 		if err != nil {
 			return err
 		}
-		// The directory first: it may lie outside the root, and chroot(2) leaves
-		// it alone.
-		if err := r.changeDirectory(t, fs); err != nil {
-			return taskError("change directory to "+fs.Cwd, t, err)
-		}
-		if fs.Root != "/" && fs.Root != "" {
-			if err := r.path(t, unix.SYS_CHROOT, fs.Root); err != nil {
-				return taskError("chroot to "+fs.Root, t, err)
-			}
-		}
-		if _, err := r.call(t, unix.SYS_UMASK, uint64(fs.Umask)); err != nil {
-			return err
+		if err := r.changeFS(t, fs); err != nil {
+			return taskError("restore directories of", t, err)
 		}
 	}
 	return nil
 }
 
-// changeDirectory gives a task its working directory; one that was removed is
-// made again.
-func (r *restorer) changeDirectory(t *task, fs *specs.FS) error {
-	if fs.Ghost == 0 {
-		return r.path(t, unix.SYS_CHDIR, fs.Cwd)
+// changeFS changes them. The directory comes first: it may lie outside the root, and
+// chroot(2) leaves it alone.
+func (r *restorer) changeFS(t *task, fs *specs.FS) error {
+	if len(fs.Cwd) >= unix.PathMax || len(fs.Root) >= unix.PathMax {
+		return unix.ENAMETOOLONG
 	}
+	data, at := t.arena.Data()
+	var b batch
+	if fs.Ghost != 0 {
+		if err := r.changeToGhost(t, fs); err != nil {
+			return fmt.Errorf("change directory to %s: %w", fs.Cwd, err)
+		}
+	} else {
+		copy(data, fs.Cwd+"\x00")
+		b.add("change directory to "+fs.Cwd, unix.SYS_CHDIR, at)
+	}
+	if fs.Root != "/" && fs.Root != "" {
+		copy(data[unix.PathMax:], fs.Root+"\x00")
+		b.add("chroot to "+fs.Root, unix.SYS_CHROOT, at+unix.PathMax)
+	}
+	b.add("set umask", unix.SYS_UMASK, uint64(fs.Umask))
+	return b.run(t, t.threads[0])
+}
+
+// changeToGhost makes a directory that was removed again, as the working one.
+func (r *restorer) changeToGhost(t *task, fs *specs.FS) error {
 	var g *os.File
 	err := r.within(func() error {
 		var err error
@@ -57,16 +68,5 @@ func (r *restorer) changeDirectory(t *task, fs *specs.FS) error {
 		return err
 	}
 	_, err = r.call(t, unix.SYS_CLOSE, uint64(numbers[0]))
-	return err
-}
-
-// path makes a system call whose only argument is a path.
-func (r *restorer) path(t *task, nr uint64, path string) error {
-	data, at := t.arena.Data()
-	if len(path) >= unix.PathMax {
-		return unix.ENAMETOOLONG
-	}
-	copy(data, path+"\x00")
-	_, err := r.call(t, nr, at)
 	return err
 }

@@ -22,7 +22,7 @@ func (b *builder) dropHuge() error {
 			}
 		}
 	}
-	return b.flush()
+	return nil
 }
 
 // inheritsAll tells whether every page between two addresses is the parent's.

@@ -24,7 +24,7 @@ func (r *restorer) restoreSpace(t *task) error {
 	if err := b.files(); err != nil {
 		return err
 	}
-	steps := []func() error{b.parkKernel, b.wipe, b.placeKernel, b.mapAreas, b.dropHuge, b.fill, b.dropStale, b.protect, b.advise, b.fields, b.closeFiles}
+	steps := []func() error{b.parkKernel, b.wipe, b.placeKernel, b.mapAreas, b.dropHuge, b.fill, b.dropStale, b.protect, b.advise, b.fields, b.closeFiles, b.flush}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -44,7 +44,9 @@ type builder struct {
 	inherited map[int]bool
 	// numbers are the descriptors in the task of the files that are mapped.
 	numbers map[backing]int
-	// pages are the descriptors in the task of the pages files.
+	// own are the pages to be read, pages the descriptors in the task of their
+	// files.
+	own   []specs.Extent
 	pages map[uint32]int
 	// kernel are the kernel's own areas while they are parked.
 	kernel []parked
@@ -52,7 +54,8 @@ type builder struct {
 	what   []string
 }
 
-// add puts a call into the next batch; what names it in an error.
+// add puts a call into the next batch; what names it in an error. What a
+// call needs of the arena's data must be there until the batch has run.
 func (b *builder) add(what string, nr uint64, args ...uint64) {
 	c := inject.Call{Nr: nr}
 	copy(c.Args[:], args)
@@ -70,14 +73,17 @@ func (b *builder) flush() error {
 		return err
 	}
 	for i, c := range calls {
-		if c.Ret < 0 && c.Ret > -4096 {
+		if c.Failed() {
 			return fmt.Errorf("%s: %w", what[i], unix.Errno(-c.Ret))
+		}
+		if c.Nr == unix.SYS_PREAD64 && c.Ret != int64(c.Args[2]) {
+			return fmt.Errorf("%s: got %d bytes of %d", what[i], c.Ret, c.Args[2])
 		}
 	}
 	return nil
 }
 
-// files brings the files that are mapped into the task.
+// files brings the files that are mapped, and those with pages, into the task.
 func (b *builder) files() error {
 	b.inheritable()
 	var keys []backing
@@ -95,13 +101,20 @@ func (b *builder) files() error {
 		}
 		keys, files = append(keys, key), append(files, f)
 	}
-	numbers, err := b.r.send(b.t, files)
+	pages, numbers, err := b.pagesFiles()
 	if err != nil {
 		return err
 	}
-	b.numbers = map[backing]int{}
+	fds, err := b.r.send(b.t, append(files, pages...))
+	if err != nil {
+		return err
+	}
+	b.numbers, b.pages = map[backing]int{}, map[uint32]int{}
 	for i, key := range keys {
-		b.numbers[key] = numbers[i]
+		b.numbers[key] = fds[i]
+	}
+	for i, n := range numbers {
+		b.pages[n] = fds[len(keys)+i]
 	}
 	return nil
 }
@@ -110,7 +123,10 @@ func (b *builder) closeFiles() error {
 	for _, n := range b.numbers {
 		b.add("close", unix.SYS_CLOSE, uint64(n))
 	}
-	return b.flush()
+	for _, n := range b.pages {
+		b.add("close", unix.SYS_CLOSE, uint64(n))
+	}
+	return nil
 }
 
 // inheritable finds the areas that the task has from its parent already: those
@@ -153,7 +169,7 @@ func (b *builder) wipe() error {
 	if at < end {
 		b.add("unmap", unix.SYS_MUNMAP, at, end-at)
 	}
-	return b.flush()
+	return nil
 }
 
 // mapAreas maps what is not inherited, writable so that it can be filled.
@@ -185,9 +201,6 @@ func (b *builder) mapAreas() error {
 			flags |= mapFlags[f]
 		}
 		b.add(what, unix.SYS_MMAP, a.Start, a.End-a.Start, uint64(b.initialProt(a)), flags, fd, a.Offset)
-	}
-	if err := b.flush(); err != nil {
-		return err
 	}
 	return b.attachAll()
 }
@@ -234,5 +247,5 @@ func (b *builder) protect() error {
 			b.add(fmt.Sprintf("protect %x-%x by a key", a.Start, a.End), unix.SYS_PKEY_MPROTECT, a.Start, a.End-a.Start, uint64(a.Prot), uint64(a.PKey))
 		}
 	}
-	return b.flush()
+	return nil
 }

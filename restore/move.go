@@ -65,6 +65,9 @@ func (b *builder) move(runs []blockRun) (missed []specs.Extent, err error) {
 	if len(runs) == 0 {
 		return nil, nil
 	}
+	if err := b.flush(); err != nil {
+		return nil, err
+	}
 	m := mover{b: b, fd: -1}
 	if !b.t.rec.THPDisable && !b.r.noMove && hugePages() {
 		if err := m.open(); err != nil {

@@ -12,50 +12,38 @@ import (
 
 const pageSize = 4096
 
+// pagesFiles finds the pages that are to be read, and opens their files.
+func (b *builder) pagesFiles() (files []*os.File, numbers []uint32, err error) {
+	if b.own, err = b.ownPages(); err != nil {
+		return nil, nil, err
+	}
+	for _, e := range b.own {
+		if slices.Contains(numbers, e.File) {
+			continue
+		}
+		f, err := b.r.img.PagesFile(e.File)
+		if err != nil {
+			return nil, nil, err
+		}
+		files, numbers = append(files, f), append(numbers, e.File)
+	}
+	return files, numbers, nil
+}
+
 // fill has the task read its pages from the pages files: what is dense as huge
 // pages (move.go), the rest to its place.
 func (b *builder) fill() error {
-	own, err := b.ownPages()
-	if err != nil {
-		return err
-	}
-	var numbers []uint32
-	for _, e := range own {
-		if !slices.Contains(numbers, e.File) {
-			numbers = append(numbers, e.File)
-		}
-	}
-	if len(numbers) == 0 {
-		return nil
-	}
-	var files []*os.File
-	for _, n := range numbers {
-		f, err := b.r.img.PagesFile(n)
-		if err != nil {
-			return err
-		}
-		files = append(files, f)
-	}
-	fds, err := b.r.send(b.t, files)
-	if err != nil {
-		return err
-	}
-	b.pages = map[uint32]int{}
-	for i, n := range numbers {
-		b.pages[n] = fds[i]
-	}
-	runs, rest := planBlocks(own, b.t.mm.Areas, b.huge, stagingSize)
+	runs, rest := planBlocks(b.own, b.t.mm.Areas, b.huge, stagingSize)
 	missed, err := b.move(runs)
 	if err != nil {
 		return err
 	}
-	if err := b.read(append(rest, missed...)); err != nil {
-		return err
+	for _, list := range [][]specs.Extent{rest, missed} {
+		for _, e := range list {
+			b.calls, b.what = append(b.calls, b.pread(e, e.Start)), append(b.what, "read pages")
+		}
 	}
-	for _, fd := range fds {
-		b.add("close", unix.SYS_CLOSE, uint64(fd))
-	}
-	return b.flush()
+	return nil
 }
 
 // ownPages are the extents that the fork has not brought.
@@ -88,18 +76,6 @@ func (b *builder) hasInherited(addr uint64) bool {
 	return false
 }
 
-// read has the task read extents to their place.
-func (b *builder) read(extents []specs.Extent) error {
-	var calls []inject.Call
-	for _, e := range extents {
-		calls = append(calls, b.pread(e, e.Start))
-	}
-	if err := b.r.run0(b.t, calls); err != nil {
-		return err
-	}
-	return complete(calls)
-}
-
 // pread is the call that reads an extent to an address.
 func (b *builder) pread(e specs.Extent, to uint64) inject.Call {
 	return inject.Call{Nr: unix.SYS_PREAD64, Args: [6]uint64{uint64(b.pages[e.File]), to, e.Count * pageSize, e.Offset}}
@@ -116,14 +92,6 @@ func complete(calls []inject.Call) error {
 		}
 	}
 	return nil
-}
-
-// run0 makes calls if there are any.
-func (r *restorer) run0(t *task, calls []inject.Call) error {
-	if len(calls) == 0 {
-		return nil
-	}
-	return r.run(t, calls, nil)
 }
 
 // dropStale gives back pages of inherited areas that the parent has and the
@@ -158,5 +126,5 @@ func (b *builder) dropStale() error {
 			b.add("drop pages", unix.SYS_MADVISE, at, a.End-at, unix.MADV_DONTNEED)
 		}
 	}
-	return b.flush()
+	return nil
 }

@@ -3,6 +3,7 @@ package restore
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/rethaw/rethaw/internal/inject"
@@ -47,6 +48,11 @@ func (b *batch) add(what string, nr uint64, args ...uint64) {
 	c := inject.Call{Nr: nr}
 	copy(c.Args[:], args)
 	b.calls, b.what = append(b.calls, c), append(b.what, what)
+}
+
+// prepend puts other calls in front.
+func (b *batch) prepend(first batch) {
+	b.calls, b.what = slices.Concat(first.calls, b.calls), slices.Concat(first.what, b.what)
 }
 
 // run makes the calls in a thread of a task.

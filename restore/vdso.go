@@ -47,7 +47,7 @@ func (b *builder) parkKernel() error {
 	for _, k := range b.kernel {
 		b.add("move "+k.name, unix.SYS_MREMAP, k.from, k.size, k.size, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, k.park)
 	}
-	return b.flush()
+	return nil
 }
 
 // placeKernel moves them to where they were in the image.
@@ -55,7 +55,7 @@ func (b *builder) placeKernel() error {
 	for _, k := range b.kernel {
 		b.add("place "+k.name, unix.SYS_MREMAP, k.park, k.size, k.size, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, k.to)
 	}
-	return b.flush()
+	return nil
 }
 
 // kernelNames are the areas that the kernel maps by itself into every program
