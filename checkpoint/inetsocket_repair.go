@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rethaw/rethaw/internal/inet"
+	"github.com/rethaw/rethaw/internal/kmem"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -19,15 +20,14 @@ import (
 //   - Both ends inside and nothing under way (the common case by far, since a
 //     delayed acknowledgement can be had at once by TCP_QUICKACK): not at all.
 //     Any sequence numbers that agree will do for the restored pair.
-//   - Otherwise it is on for the few system calls of readExact, which nothing
-//     interrupts: some ten microseconds for a queue of usual size. If we are killed
-//     within them the socket stays in repair mode: the one window in which our
-//     death would hurt a connection.
+//   - Otherwise they are read in the kernel's memory (inet.ReadExact). Where that is
+//     not to be had repair mode is on for the few system calls of readExact:
+//     some ten microseconds for a queue of usual size. If we are killed within
+//     them the socket stays in repair mode, and a connection is hurt.
 //   - When the tasks are killed it is on for connections to the outside from right
 //     before the kill, so that the end of their sockets sends nothing to the peer
-//     (silence): the other window, of a microsecond for each connection. Both
-//     ends of the others die together; what the kernel keeps of them is swept
-//     away at restore.
+//     (silence): a window of a microsecond for each connection. Both ends of the
+//     others die together; what the kernel keeps of them is swept away at restore.
 
 // needsExact tells whether a connection within the tree has bytes under way:
 // then it matters which of them have arrived.
@@ -69,78 +69,98 @@ func acknowledge(fd int) error {
 	return inet.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, value)
 }
 
-// readExact reads what only repair mode shows.
-func readExact(s *inetSocket, t *specs.TCP, mss *uint32) error {
-	reuse, err := inet.Int(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR)
+// readExact reads sequence numbers and send queue into t, and gives the size of
+// segments that the peer announced.
+func (d *dump) readExact(s *inetSocket, t *specs.TCP) (mss uint32, err error) {
+	e, err := d.exactInMemory(s)
 	if err != nil {
-		return err
+		d.log.WithError(err).Debug("connection is read in repair mode")
+		if e, err = s.exactInRepair(); err != nil {
+			return 0, fmt.Errorf("read connection: %w", err)
+		}
 	}
-	// Room beforehand: no garbage collection and no page faults in between.
-	data := make([]byte, s.out+1)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := inet.Repair(s.fd); err != nil {
-		return fmt.Errorf("repair mode: %w", err)
-	}
-	got, err := s.exact(t, data, mss)
-	// Repair mode has taken the place of SO_REUSEADDR in the kernel.
-	err = errors.Join(err, inet.EndRepairMute(s.fd), inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, reuse))
-	if err != nil {
-		return fmt.Errorf("read connection: %w", err)
+	if s.in, s.out, s.unsent, err = inet.Queued(s.fd); err != nil {
+		return 0, err
 	}
 	fin := 0
 	if inet.SentFIN(s.state) {
-		t.SendSeq--
 		fin = 1
 	}
+	// The end of the stream counts as a byte, until it is acknowledged.
+	if n := len(e.SendData); n != s.out && n != s.out-fin {
+		return 0, fmt.Errorf("%d of %d bytes of the send queue: %w", n, s.out, unix.EAGAIN)
+	}
+	t.SendData, t.Window, t.Timestamp = e.SendData, e.Window, e.Timestamp
+	t.SendSeq, t.RecvSeq = e.SendSeq-uint32(fin), e.RecvSeq
 	if inet.GotFIN(s.state) {
 		t.RecvSeq--
 	}
-	if want := max(s.out-fin, 0); got != want {
-		// The end of the stream may be acknowledged already, or be all there is.
-		if got != s.out {
-			return fmt.Errorf("%d of %d bytes of the send queue: %w", got, s.out, unix.EAGAIN)
-		}
-	}
-	t.SendData = data[:got]
-	t.Unsent = uint32(min(s.unsent, got))
-	if fin == 1 && s.unsent > 0 {
-		t.Unsent = uint32(min(s.unsent-1, got))
-	}
-	return nil
+	t.Unsent = uint32(min(max(s.unsent-fin, 0), len(e.SendData)))
+	return e.MSS, nil
 }
 
-// exact makes the calls that must be made in repair mode.
-func (s *inetSocket) exact(t *specs.TCP, data []byte, mss *uint32) (int, error) {
+// exactInMemory reads it without a change to the socket.
+func (d *dump) exactInMemory(s *inetSocket) (e *inet.Exact, err error) {
+	k, err := d.kernelMemory()
+	if err != nil {
+		return nil, err
+	}
+	for range 3 {
+		if e, err = inet.ReadExact(k, s.fd); !errors.Is(err, kmem.ErrMoving) {
+			break
+		}
+	}
+	return e, err
+}
+
+// exactInRepair reads it in repair mode.
+func (s *inetSocket) exactInRepair() (*inet.Exact, error) {
+	reuse, err := inet.Int(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR)
+	if err != nil {
+		return nil, err
+	}
+	// Room beforehand: no page faults in between.
+	e := &inet.Exact{SendData: make([]byte, s.out+1)}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := inet.Repair(s.fd); err != nil {
+		return nil, fmt.Errorf("repair mode: %w", err)
+	}
+	err = s.repaired(e)
+	// Repair mode has taken the place of SO_REUSEADDR in the kernel.
+	return e, errors.Join(err, inet.EndRepairMute(s.fd), inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, reuse))
+}
+
+// repaired makes the calls that must be made in repair mode.
+func (s *inetSocket) repaired(e *inet.Exact) error {
 	if err := inet.Queue(s.fd, inet.RecvQueue); err != nil {
-		return 0, err
+		return err
 	}
 	var err error
-	if t.RecvSeq, err = inet.Seq(s.fd); err != nil {
-		return 0, err
+	if e.RecvSeq, err = inet.Seq(s.fd); err != nil {
+		return err
 	}
 	if err := inet.Queue(s.fd, inet.SendQueue); err != nil {
-		return 0, err
+		return err
 	}
-	if t.SendSeq, err = inet.Seq(s.fd); err != nil {
-		return 0, err
+	if e.SendSeq, err = inet.Seq(s.fd); err != nil {
+		return err
 	}
-	got, _, err := unix.Recvfrom(s.fd, data, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	got, _, err := unix.Recvfrom(s.fd, e.SendData, unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	if err != nil && !errors.Is(err, unix.EAGAIN) {
-		return 0, err
+		return err
 	}
-	got = max(got, 0)
-	if t.Window, err = inet.Window(s.fd); err != nil {
-		return 0, err
+	e.SendData = e.SendData[:max(got, 0)]
+	if e.Window, err = inet.Window(s.fd); err != nil {
+		return err
 	}
 	clamp, err := inet.Int(s.fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	*mss = uint32(clamp)
 	stamp, err := inet.Int(s.fd, unix.IPPROTO_TCP, unix.TCP_TIMESTAMP)
-	t.Timestamp = uint32(stamp)
-	return got, err
+	e.MSS, e.Timestamp = uint32(clamp), uint32(stamp)
+	return err
 }
 
 // silence puts the connections to the outside into repair mode, right before their tasks

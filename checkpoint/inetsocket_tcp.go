@@ -190,7 +190,7 @@ func (d *dump) saveConnection(s *inetSocket, r *specs.InetSocket) error {
 		return fmt.Errorf("read receive queue: %w", err)
 	}
 	if t.Exact {
-		if err := readExact(s, t, &mss); err != nil {
+		if mss, err = d.readExact(s, t); err != nil {
 			return err
 		}
 	}

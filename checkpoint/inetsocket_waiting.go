@@ -154,7 +154,7 @@ func (d *dump) underway(s *inetSocket, listener *openFile, t *specs.TCP, mss *ui
 		if p.RecvSeq == 0 {
 			break
 		}
-		if err := readExact(s, t, mss); err != nil {
+		if *mss, err = d.readExact(s, t); err != nil {
 			return err
 		}
 		missing := int(int32(t.SendSeq - p.RecvSeq))
