@@ -15,7 +15,11 @@ import (
 func Check(ctx context.Context, t Target, o Options) ([]error, error) {
 	d := newDump(&t, &o)
 	defer d.close()
-	pids, err := t.listPids()
+	return d.check(ctx)
+}
+
+func (d *dump) check(ctx context.Context) ([]error, error) {
+	pids, err := d.target.listPids()
 	if err != nil {
 		return nil, err
 	}

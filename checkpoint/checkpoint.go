@@ -25,7 +25,7 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	start := time.Now()
 	d := newDump(&t, &o)
 	defer d.close()
-	problems, err := Check(ctx, t, o)
+	problems, err := d.preflight(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +48,22 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	}
 	d.stats.Total = time.Since(start).Microseconds()
 	return &d.stats, nil
+}
+
+// preflight looks at everything while the tasks run, and prepares what would take
+// time when they are stopped.
+func (d *dump) preflight(ctx context.Context) ([]error, error) {
+	ahead := newDump(d.target, d.opts)
+	defer ahead.close()
+	problems, err := ahead.check(ctx)
+	if err != nil || len(problems) > 0 {
+		return problems, err
+	}
+	if len(ahead.inet.tree) > 0 {
+		// Bytes may be under way then. Without the kernel's memory it goes as well.
+		_, _ = d.kernelMemory()
+	}
+	return nil, nil
 }
 
 func newDump(t *Target, o *Options) *dump {
