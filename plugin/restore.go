@@ -157,15 +157,19 @@ func (s *Session) create(ctx context.Context, e Engine, spec Spec, b *Bundle, r 
 	if err := s.stdio.attach(ctx); err != nil {
 		return err
 	}
+	start := starting{fresh: fresh, ended: make(chan error, 1)}
 	s.Result, err = restore.Run(ctx, restore.Container{
 		Init:     s.init.pid,
-		Start:    fresh.Start,
+		Start:    start.run,
 		Patience: startPatience,
 		Rootfs:   b.Rootfs,
 		Bundle:   b.Dir,
 		Terminal: b.Terminal(),
 	}, r.Options)
 	if err != nil {
+		return err
+	}
+	if err := start.await(ctx, r.Options.Log); err != nil {
 		return err
 	}
 	return writePid(r.PidFile, s.init.pid)
