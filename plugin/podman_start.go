@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -29,12 +32,11 @@ func (c *podmanContainer) prepareStart(ctx context.Context, r Request) (*podmanS
 	stdin := false
 	if !r.Detach {
 		args = append(args, "--attach", "--sig-proxy")
-		t, err := c.under.Target(ctx)
-		if err != nil {
+		var err error
+		if stdin, err = c.takesInput(); err != nil {
 			return nil, err
 		}
-		// Without podman's --interactive conmon gives the container /dev/null.
-		if stdin = len(t.Stdio) > 0 && t.Stdio[0] != os.DevNull; stdin {
+		if stdin {
 			args = append(args, "--interactive")
 		}
 	}
@@ -59,6 +61,21 @@ func (c *podmanContainer) prepareStart(ctx context.Context, r Request) (*podmanS
 		p.cmd.Stderr = r.Spec.Stderr
 	}
 	return p, nil
+}
+
+// takesInput tells whether the container was made with podman's --interactive, or with
+// --tty: conmon, the parent of its init, was told.
+func (c *podmanContainer) takesInput() (bool, error) {
+	conmon, err := parent(c.Candidate().Pid)
+	if err != nil {
+		return false, err
+	}
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", conmon))
+	if err != nil {
+		return false, err
+	}
+	args := strings.Split(string(cmdline), "\x00")
+	return slices.Contains(args, "-i") || slices.Contains(args, "-t"), nil
 }
 
 // run runs podman to its end, which is the end of the container if it is attached.
