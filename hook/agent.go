@@ -112,11 +112,13 @@ func (a *agent) run(ctx context.Context) error {
 		defer a.door.close()
 	}
 	if err := a.begin(ctx); err != nil {
-		a.log.Error(err)
 		if errors.Is(err, restore.ErrNotStarted) || errors.Is(err, errEnded) {
-			return errors.Join(a.report(nil), a.notes.turn(Ended, err))
+			// The runtime has given the container up, for reasons of its own. It may
+			// call no more hooks then.
+			return errors.Join(a.report(nil), where.remove())
 		}
-		return errors.Join(a.report(err), a.notes.turn(Failed, err))
+		a.log.Error(err)
+		return errors.Join(a.notes.turn(Failed, err), a.report(err))
 	}
 	if !p.Wishes.images() {
 		// All is done, and the container runs without us.

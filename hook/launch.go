@@ -60,11 +60,7 @@ func createRuntime(s *runtimespec.State, w *Wishes) error {
 	if err := where.make(); err != nil {
 		return fmt.Errorf("a directory for the agent: %w", err)
 	}
-	k := &recorder{place: where, record: Record{ID: p.ID, Bundle: p.Bundle, Init: p.Init, Wishes: w, State: Arming, Since: time.Now(), Mountpoint: p.Mountpoint}}
-	if err := launch(p, where); err != nil {
-		return errors.Join(err, k.turn(Failed, err))
-	}
-	return nil
+	return launch(p, where)
 }
 
 // newPlan completes what the agent has to know, and checks what can be checked without it.

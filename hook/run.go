@@ -70,11 +70,14 @@ func remember(s *runtimespec.State, cause error) error {
 	if old, err := readRecord(where); err == nil && (old.alive() || old.State == Failed && old.Init == s.Pid) {
 		return nil
 	}
-	if os.Geteuid() != 0 {
-		return nil
+	if _, err := readConfig(s.Bundle); err != nil || s.Pid == 0 || os.Geteuid() != 0 {
+		return nil // not called by a runtime
 	}
-	if err := where.make(); err != nil {
-		return err
+	// The log of an agent that has died without a word says more.
+	if _, err := os.Stat(where.log()); err != nil {
+		if err := where.make(); err != nil {
+			return err
+		}
 	}
 	k := &recorder{place: where, record: Record{ID: s.ID, Bundle: s.Bundle, Init: s.Pid}}
 	return k.turn(Failed, cause)

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/rethaw/rethaw/plugin"
@@ -17,7 +18,9 @@ func Status(name string) ([]Record, error) {
 		if err != nil || !strings.HasPrefix(r.ID, name) {
 			continue
 		}
-		r.Log = p.log()
+		if _, err := os.Stat(p.log()); err == nil {
+			r.Log = p.log()
+		}
 		if r.lost() {
 			r.State, r.Error = Failed, lostText(r)
 		}
