@@ -13,7 +13,6 @@ import (
 	"github.com/rethaw/rethaw/e2e/rig"
 )
 
-
 // TestHookCopies: one image, one bundle, twenty containers at the same time, each of which may
 // ask for images of its own. The bundle has no tmpfs at /run, so that all share the place
 // where the socket is mounted.

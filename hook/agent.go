@@ -115,7 +115,7 @@ func (a *agent) run(ctx context.Context) error {
 		if errors.Is(err, restore.ErrNotStarted) || errors.Is(err, errEnded) {
 			// The runtime has given the container up, for reasons of its own. It may
 			// call no more hooks then.
-			return errors.Join(a.report(nil), where.remove())
+			return errors.Join(a.report(nil), a.notes.record.unmake(where), where.remove())
 		}
 		a.log.Error(err)
 		return errors.Join(a.notes.turn(Failed, err), a.report(err))

@@ -30,10 +30,8 @@ func poststop(s *runtimespec.State, _ *Wishes) error {
 	if err := r.end(); err != nil {
 		return err
 	}
-	if r.Mountpoint != "" && !shared(r.Mountpoint, where) {
-		if err := removeMountpoint(r.Mountpoint); err != nil {
-			return err
-		}
+	if err := r.unmake(where); err != nil {
+		return err
 	}
 	// The agent may have written a last word.
 	if last, err := readRecord(where); err == nil {
@@ -75,6 +73,18 @@ func (r *Record) end() error {
 	return nil
 }
 
+// unmake removes the file that the socket was mounted on, unless others need it.
+func (r *Record) unmake(where place) error {
+	if r.Mountpoint == "" {
+		return nil
+	}
+	defer lockMountpoints(unix.LOCK_EX)()
+	if shared(r.Mountpoint, where) {
+		return nil
+	}
+	return removeMountpoint(r.Mountpoint)
+}
+
 // shared tells whether another container with a socket has the root filesystem: the file
 // that ours was mounted on is the one of that too, and removing it would take the mount
 // away.
@@ -83,14 +93,8 @@ func shared(rootfs string, except place) bool {
 		if other == except {
 			continue
 		}
-		if r, err := readRecord(other); err == nil && r.Wishes != nil && r.Wishes.OnRequest && r.alive() {
-			c, err := readConfig(r.Bundle)
-			if err != nil {
-				return true
-			}
-			if theirs, err := c.rootfs(r.Bundle); err != nil || theirs == rootfs {
-				return true
-			}
+		if r, err := readRecord(other); err == nil && r.Mountpoint == rootfs && r.alive() {
+			return true
 		}
 	}
 	return false
@@ -113,7 +117,7 @@ func removeMountpoint(rootfs string) error {
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return nil
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size != 0 {
+	if st.Mode != unix.S_IFREG|mountpointMode || st.Size != 0 {
 		return nil // not what we made
 	}
 	if err := unix.Unlinkat(dir, name, 0); err != nil && !errors.Is(err, unix.ENOENT) {

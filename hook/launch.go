@@ -30,7 +30,7 @@ type plan struct {
 	Root    string `json:"root,omitempty"`
 	// Armed is when the container was made: what changes later is the program's work.
 	Armed time.Time `json:"armed"`
-	// Mountpoint is what the socket needs made to be mounted on, "" for nothing.
+	// Mountpoint is the root filesystem in which the socket is mounted, "" for none.
 	Mountpoint string `json:"mountpoint,omitempty"`
 }
 
@@ -93,7 +93,7 @@ func newPlan(s *runtimespec.State, w *Wishes) (*plan, error) {
 			return nil, fmt.Errorf("%scheckpoint.on-request needs the hook at the stage createContainer too: `rethaw hook add %s` adds what is missing",
 				Prefix, s.Bundle)
 		}
-		p.Mountpoint = mountpointNeeded(p.Rootfs)
+		p.Mountpoint = p.Rootfs
 	}
 	return p, nil
 }

@@ -50,6 +50,8 @@ func mountSocket(socket, rootfs string) error {
 		return &os.PathError{Op: "open", Path: rootfs, Err: err}
 	}
 	defer unix.Close(root)
+	// Another container of this root filesystem may be removing the file.
+	defer lockMountpoints(unix.LOCK_SH)()
 	at, err := mountpoint(root)
 	if err != nil {
 		return err
@@ -60,6 +62,9 @@ func mountSocket(socket, rootfs string) error {
 	}
 	return nil
 }
+
+// mountpointMode is that of a file which we make to mount on: by it we know our own.
+const mountpointMode = 0
 
 // mountpoint opens the file that is mounted on, or makes it.
 func mountpoint(root int) (int, error) {
@@ -76,7 +81,7 @@ func mountpoint(root int) (int, error) {
 	}
 	defer unix.Close(parent)
 	name := filepath.Base(ask.Socket)
-	fd, err := unix.Openat(parent, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Openat(parent, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, mountpointMode)
 	if err == nil {
 		unix.Close(fd)
 	} else if !errors.Is(err, unix.EEXIST) {
@@ -106,19 +111,15 @@ func readOnly(err error) error {
 	return err
 }
 
-// mountpointNeeded gives the file that mounting the socket will leave in a root
-// filesystem, "" if it is there already. Under a tmpfs at /run nothing will be left, and
-// there will be nothing to remove.
-func mountpointNeeded(rootfs string) string {
-	root, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+// lockMountpoints keeps those who mount and those who remove what was mounted on apart.
+// Without the lock, as in a user namespace that may not read our directory, a container can
+// lose its socket to the end of another of the same root filesystem.
+func lockMountpoints(how int) (unlock func()) {
+	fd, err := unix.Open(base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return ""
+		return func() {}
 	}
-	defer unix.Close(root)
-	fd, err := openInside(root, ask.Socket, unix.O_PATH)
-	if err == nil {
-		unix.Close(fd)
-		return ""
+	for errors.Is(unix.Flock(fd, how), unix.EINTR) {
 	}
-	return rootfs
+	return func() { unix.Close(fd) }
 }

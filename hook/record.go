@@ -49,7 +49,7 @@ type Record struct {
 	Wishes *Wishes `json:"wishes,omitempty"`
 	// Images are the last ones that were taken, or failed to be.
 	Images []Taken `json:"images,omitempty"`
-	// Mountpoint is the file that we made to mount the socket on, "" for none.
+	// Mountpoint is the root filesystem in which the socket is mounted, "" for none.
 	Mountpoint string `json:"mountpoint,omitempty"`
 	// Log is the path of the agent's log; it is not on disk.
 	Log string `json:"log,omitempty"`
