@@ -145,3 +145,18 @@ func TestWhatIsPutIsRead(t *testing.T) {
 		t.Errorf("partial: %v", err)
 	}
 }
+
+// TestPrefetch reads ahead from a whole image, with room and without, and from one that
+// is closed: advice never fails.
+func TestPrefetch(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "image")
+	commit(t, dir)
+	r := open(t, dir)
+	for _, limit := range []int64{0, 1, 1 << 40} {
+		r.Prefetch(limit)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.Prefetch(1 << 40)
+}

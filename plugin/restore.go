@@ -55,6 +55,10 @@ type attached interface {
 	wait(signals <-chan os.Signal) (int, error)
 }
 
+// prefetchLimit is how much of an image is read ahead. What is not used before other
+// pages need the memory has to be read twice.
+const prefetchLimit = 4 << 30
+
 // Restore restores an image: into a container that an engine makes, the one which the
 // image comes from if it is in use, or without one if the request names none. On any
 // failure nothing is left of the container.
@@ -89,6 +93,13 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 	if err := CheckMachine(img.Header()); err != nil {
 		return nil, err
 	}
+	// While the engine makes the container the disk has nothing else to do.
+	prefetched := make(chan struct{})
+	go func() {
+		defer close(prefetched)
+		img.Prefetch(prefetchLimit)
+	}()
+	defer func() { <-prefetched }()
 	switch {
 	case r.Spec.ID == "":
 		return restoreTree(ctx, img, r)
