@@ -79,7 +79,7 @@ func (f *frozen) freeze(ctx context.Context, t *Target) error {
 			return err
 		}
 	}
-	deadline := time.Now().Add(ptrace.Patience)
+	deadline := time.Now().Add(freezePatience)
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -199,12 +199,23 @@ func (f *frozen) seize(p *process, tid int) (*thread, error) {
 	if err := th.traced.Interrupt(); err != nil && !gone(err) {
 		return nil, err
 	}
-	if th.sleep != nil && inject.Breaks(th.sleep.Syscall) && !f.paused {
-		// Its call is about to return EINTR: mend that before anything else.
+	if f.paused {
+		return th, nil
+	}
+	if len(f.threads) <= oneByOne || th.sleep != nil && inject.Breaks(th.sleep.Syscall) {
+		// Its call may be about to return EINTR: mend that before anything else.
 		return th, f.await(th)
 	}
 	return th, nil
 }
+
+// oneByOne is up to how many threads are stopped one after the other; the stops
+// of more overlap, but for those that are known to need mending.
+const oneByOne = 64
+
+// freezePatience is how long the tasks may be kept waiting for one that does not
+// stop; then all go on.
+const freezePatience = 10 * time.Second
 
 // refused explains a thread that may not be seized: it is ending, or somebody
 // else traces it.
@@ -264,7 +275,7 @@ func (f *frozen) await(th *thread) error {
 			if err := f.letVforkEnd(th); err != nil {
 				return err
 			}
-			patience = ptrace.Patience
+			patience = freezePatience
 			continue
 		case gone(err):
 			f.drop(th)

@@ -115,5 +115,5 @@ func (r *restorer) abandon() error {
 			}
 		}
 	}
-	return ptrace.Bury(threads, 2*time.Second)
+	return ptrace.Bury(threads, 20*time.Second)
 }

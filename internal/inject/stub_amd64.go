@@ -90,6 +90,9 @@ func newStub(at, arena uint64, home *ptrace.Registers, mask uint64) stub {
 	a.mov(rdi, arena)
 	a.mov32(rsi, Size)
 	a.syscall()
+	// The stack first: a signal that was blocked comes the moment the mask is
+	// back, and its frame must not go to the arena, which is gone.
+	a.mov(rsp, home.Rsp)
 	a.mov32(rax, unix.SYS_RT_SIGPROCMASK)
 	a.mov32(rdi, unix.SIG_SETMASK)
 	a.mov(rsi, maskAt)

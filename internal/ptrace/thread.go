@@ -8,8 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Patience is how long a thread may take to come to a stop.
-const Patience = 10 * time.Second
+// Patience is how long a thread may take to come to a stop. It can be long where
+// many containers start at once: forks, execs and exits wait for every task that
+// enters a cgroup (cgroup_threadgroup_rwsem).
+const Patience = 60 * time.Second
 
 // Thread is a traced thread. Its methods are called on its tracer's thread.
 type Thread struct {
