@@ -92,6 +92,18 @@ func TestPodman(t *testing.T) {
 		t.Errorf("podman top: %q", said)
 	}
 	refused(t, p.Rethaw("restore", "--detach", name), exitState, "is running", "podman stop")
+	// A task of podman exec, and all of it paused.
+	p.Must("exec", "--detach", name, "/bin/sleep", "1000000")
+	p.Must("pause", name)
+	ok(t, p.Rethaw("checkpoint", "--leave-running", name))
+	assertStatus(t, p, name, "paused")
+	ok(t, p.Rethaw("checkpoint", name))
+	assertStatus(t, p, name, "exited")
+	ok(t, p.Rethaw("restore", "--detach", name))
+	talk.Check("restored after a pause")
+	if said := p.Must("top", name, "args"); !strings.Contains(said, "sleep 1000000") {
+		t.Errorf("the task of podman exec is not there: %q", said)
+	}
 	p.Must("stop", "--time", "0", name)
 	assertStatus(t, p, name, "exited")
 	refused(t, p.Rethaw("checkpoint", name), exitState, name, "is stopped")

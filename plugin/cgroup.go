@@ -95,7 +95,15 @@ func thaw(dir string) error {
 	if !frozen(dir) {
 		return nil
 	}
-	for _, f := range []struct{ file, word string }{{"freezer.state", "THAWED"}, {"cgroup.freeze", "0"}} {
+	return setFreezer(dir, "THAWED", "0")
+}
+
+// freeze turns a freezer on.
+func freeze(dir string) error { return setFreezer(dir, "FROZEN", "1") }
+
+// setFreezer writes the word of the first or the second version of cgroups.
+func setFreezer(dir, first, second string) error {
+	for _, f := range []struct{ file, word string }{{"freezer.state", first}, {"cgroup.freeze", second}} {
 		path := filepath.Join(dir, f.file)
 		if _, err := os.Stat(path); err == nil {
 			return os.WriteFile(path, []byte(f.word), 0)

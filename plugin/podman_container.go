@@ -20,6 +20,8 @@ type podmanContainer struct {
 	config *Config
 	// under is the runtime's container, nil if there is none now.
 	under Container
+	// paused is the freezer of a container that podman has paused, as Target saw it.
+	paused string
 	// ending gets the result of podman stop, once End was called.
 	ending chan error
 	// starting is podman start, in a restore.
@@ -58,6 +60,10 @@ func (c *podmanContainer) Target(ctx context.Context) (checkpoint.Target, error)
 	}
 	t.Engine, t.Container, t.Root = "podman", c.Candidate().Called(), c.engine.store.graph
 	t.Bundle = c.entry.bundle()
+	c.paused = ""
+	if t.Paused {
+		c.paused = t.Freezer
+	}
 	return t, nil
 }
 
@@ -87,11 +93,8 @@ const endPatience = 60 * time.Second
 func (c *podmanContainer) End(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	init := process{pid: c.Candidate().Pid}
-	if status, err := c.Status(ctx); err == nil && status == Paused {
-		// podman stops no paused container. The tasks are held by us.
-		if err := c.engine.run(ctx, "unpause", c.entry.ID); err != nil {
-			return err
-		}
+	if err := c.unpause(ctx); err != nil {
+		return err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.engine.run(ctx, "stop", "--time", "0", c.entry.ID) }()
@@ -116,6 +119,19 @@ func (c *podmanContainer) End(ctx context.Context) error {
 	}
 	return &RuntimeError{Program: c.engine.program, Op: "stop",
 		Err: fmt.Errorf("it did not kill the container within %v: %w", endPatience, os.ErrDeadlineExceeded)}
+}
+
+// unpause has podman take back the pause of a container, since it stops none that is
+// paused. The checkpoint has turned the freezer off, and the runtime resumes only what
+// is frozen: it is turned on again for that. No task runs, being held by us.
+func (c *podmanContainer) unpause(ctx context.Context) error {
+	if c.paused == "" {
+		return nil
+	}
+	if err := freeze(c.paused); err != nil {
+		return err
+	}
+	return c.engine.run(ctx, "unpause", c.entry.ID)
 }
 
 // Destroy implements Container. The runtime's state is podman's to remove: its cleanup process
