@@ -32,6 +32,8 @@ func TestJava(t *testing.T) {
 			c.AddProgram(class, filepath.Base(class))
 		}
 		c.Run()
-		return serve(t, c)
+		s := serve(t, c)
+		s.restless = true // compilers and collector never rest
+		return s
 	})
 }

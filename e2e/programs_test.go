@@ -31,13 +31,17 @@ func TestPrograms(t *testing.T) {
 				Container: p.Container,
 				verify:    func(t *testing.T, when string) { t.Helper(); p.Check(when) },
 				rewind:    p.Rewind,
-				restless:  name == "timerfd", // periodic timers tick
+				restless:  restless[name],
 				options:   snapshot.Options{Position: true},
 			}
 			s.cycle(t)
 		})
 	}
 }
+
+// restless are programs whose kernel objects go on by themselves: timers tick,
+// TCP moves data from one end's queue to the other's.
+var restless = map[string]bool{"timerfd": true, "inetsocket": true}
 
 // refusals are programs that cannot be saved, and what the refusal names.
 var refusals = map[string]string{

@@ -91,6 +91,10 @@ func (l *look) watch(value string) string {
 		if strings.HasPrefix(field, "f_handle:") {
 			continue
 		}
+		// A fresh container's tmpfs has another device number.
+		if number, ok := strings.CutPrefix(field, "sdev:"); ok {
+			field = "sdev:" + l.same("sdev", number)
+		}
 		kept = append(kept, field)
 	}
 	return strings.Join(kept, " ")
