@@ -169,8 +169,8 @@ func (f *frozen) seizeProcess(pid int) (int, error) {
 			if th, err = f.seize(p, tid); err != nil {
 				return found, err
 			}
-			if th == nil {
-				continue
+			if th == nil || f.threads[tid] == nil {
+				continue // it ended before it could stop
 			}
 		}
 		th.process = p
