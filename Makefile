@@ -47,7 +47,7 @@ unit: deps-go ## unit tests alone, quickly
 
 # -count=1: the program that is tested is built by the tests, which the cache does not see.
 e2e: deps-test ## real programs in real containers
-	@go test -count=1 -timeout $(TIMEOUT) -parallel 4 ./e2e
+	@go test -count=1 -timeout $(TIMEOUT) -parallel 2 ./e2e
 
 bench: deps-test build ## the figures, medians of RUNS, beside plain runc
 	@go run ./e2e/bench -rethaw bin/rethaw -runs $(RUNS)
