@@ -29,6 +29,8 @@ type inetSockets struct {
 	addresses []netip.Addr
 	// exact are connections whose sequence numbers are needed.
 	exact map[pair]bool
+	// captures are those of connections with bytes under way.
+	captures map[pair]*capture
 	// queues are the connections that wait at listening sockets.
 	queues map[*openFile][]inet.Pending
 	// live are the connections to the outside that were saved, lock keeps what they

@@ -3,12 +3,9 @@ package checkpoint
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"runtime"
 	"strings"
 
 	"github.com/rethaw/rethaw/internal/inet"
-	"github.com/rethaw/rethaw/internal/kmem"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +18,7 @@ import (
 //     delayed acknowledgement can be had at once by TCP_QUICKACK): not at all.
 //     Any sequence numbers that agree will do for the restored pair.
 //   - Otherwise they are read in the kernel's memory (inet.ReadExact). Where that is
-//     not to be had repair mode is on for the few system calls of readExact:
+//     not to be had repair mode is on for the few system calls of inRepair:
 //     some ten microseconds for a queue of usual size. If we are killed within
 //     them the socket stays in repair mode, and a connection is hurt.
 //   - When the tasks are killed it is on for connections to the outside from right
@@ -67,100 +64,6 @@ func acknowledge(fd int) error {
 		value = 2
 	}
 	return inet.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, value)
-}
-
-// readExact reads sequence numbers and send queue into t, and gives the size of
-// segments that the peer announced.
-func (d *dump) readExact(s *inetSocket, t *specs.TCP) (mss uint32, err error) {
-	e, err := d.exactInMemory(s)
-	if err != nil {
-		d.log.WithError(err).Debug("connection is read in repair mode")
-		if e, err = s.exactInRepair(); err != nil {
-			return 0, fmt.Errorf("read connection: %w", err)
-		}
-	}
-	if s.in, s.out, s.unsent, err = inet.Queued(s.fd); err != nil {
-		return 0, err
-	}
-	fin := 0
-	if inet.SentFIN(s.state) {
-		fin = 1
-	}
-	// The end of the stream counts as a byte, until it is acknowledged.
-	if n := len(e.SendData); n != s.out && n != s.out-fin {
-		return 0, fmt.Errorf("%d of %d bytes of the send queue: %w", n, s.out, unix.EAGAIN)
-	}
-	t.SendData, t.Window, t.Timestamp = e.SendData, e.Window, e.Timestamp
-	t.SendSeq, t.RecvSeq = e.SendSeq-uint32(fin), e.RecvSeq
-	if inet.GotFIN(s.state) {
-		t.RecvSeq--
-	}
-	t.Unsent = uint32(min(max(s.unsent-fin, 0), len(e.SendData)))
-	return e.MSS, nil
-}
-
-// exactInMemory reads it without a change to the socket.
-func (d *dump) exactInMemory(s *inetSocket) (e *inet.Exact, err error) {
-	k, err := d.kernelMemory()
-	if err != nil {
-		return nil, err
-	}
-	for range 3 {
-		if e, err = inet.ReadExact(k, s.fd); !errors.Is(err, kmem.ErrMoving) {
-			break
-		}
-	}
-	return e, err
-}
-
-// exactInRepair reads it in repair mode.
-func (s *inetSocket) exactInRepair() (*inet.Exact, error) {
-	reuse, err := inet.Int(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR)
-	if err != nil {
-		return nil, err
-	}
-	// Room beforehand: no page faults in between.
-	e := &inet.Exact{SendData: make([]byte, s.out+1)}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := inet.Repair(s.fd); err != nil {
-		return nil, fmt.Errorf("repair mode: %w", err)
-	}
-	err = s.repaired(e)
-	// Repair mode has taken the place of SO_REUSEADDR in the kernel.
-	return e, errors.Join(err, inet.EndRepairMute(s.fd), inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, reuse))
-}
-
-// repaired makes the calls that must be made in repair mode.
-func (s *inetSocket) repaired(e *inet.Exact) error {
-	if err := inet.Queue(s.fd, inet.RecvQueue); err != nil {
-		return err
-	}
-	var err error
-	if e.RecvSeq, err = inet.Seq(s.fd); err != nil {
-		return err
-	}
-	if err := inet.Queue(s.fd, inet.SendQueue); err != nil {
-		return err
-	}
-	if e.SendSeq, err = inet.Seq(s.fd); err != nil {
-		return err
-	}
-	got, _, err := unix.Recvfrom(s.fd, e.SendData, unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	if err != nil && !errors.Is(err, unix.EAGAIN) {
-		return err
-	}
-	e.SendData = e.SendData[:max(got, 0)]
-	if e.Window, err = inet.Window(s.fd); err != nil {
-		return err
-	}
-	clamp, err := inet.Int(s.fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG)
-	if err != nil {
-		return err
-	}
-	stamp, err := inet.Int(s.fd, unix.IPPROTO_TCP, unix.TCP_TIMESTAMP)
-	e.MSS, e.Timestamp = uint32(clamp), uint32(stamp)
-	return err
 }
 
 // silence puts the connections to the outside into repair mode, right before their tasks

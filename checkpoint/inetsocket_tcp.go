@@ -148,55 +148,62 @@ func (d *dump) saveConnection(s *inetSocket, r *specs.InetSocket) error {
 		return err
 	}
 	mss := s.info.SendMSS
+	var c *capture
 	switch where {
 	case endOutside:
 		if d.opts.TCPClose {
 			t.Reset = true
 			return nil
 		}
-		t.Outside, t.Exact = true, true
+		t.Outside = true
+		if !d.opts.LeaveRunning {
+			if err := d.inet.cut(d, s); err != nil {
+				return err
+			}
+			t.Lock = d.inet.kept
+		}
+		c, err = d.captured(s, nil)
 	case endWaiting:
 		t.Peer = peer.id
-		if err := d.underway(s, peer, t, &mss); err != nil {
-			return err
-		}
+		c, err = d.underway(s, peer, t)
 	case endInside:
 		t.Peer = peer.id
-		other, err := d.lookInet(peer)
-		if err != nil {
+		var other *inetSocket
+		if other, err = d.lookInet(peer); err != nil {
 			return err
 		}
 		if other.info.AdvMSS != 0 {
 			mss = other.info.AdvMSS
 		}
-		if t.Exact, err = d.needsExact(s, other); err != nil {
-			return err
+		var exact bool
+		if exact, err = d.needsExact(s, other); err == nil && exact {
+			c, err = d.captured(s, other)
 		}
 	case endGone:
-		t.Exact = s.out > 0
 		_, t.Orphan = d.inet.listed[s.pair().mirror()]
-	}
-	if where == endOutside && !d.opts.LeaveRunning {
-		if err := d.inet.cut(d, s); err != nil {
-			return err
+		if s.out > 0 {
+			c, err = d.captured(s, nil)
 		}
-		t.Lock = d.inet.kept
 	}
-	// The lock may have come after bytes.
-	if s.in, s.out, s.unsent, err = inet.Queued(s.fd); err != nil {
+	if err != nil {
 		return err
 	}
-	if t.RecvData, err = inet.Peek(s.fd, s.in); err != nil {
-		return fmt.Errorf("read receive queue: %w", err)
-	}
-	if t.Exact {
-		if mss, err = d.readExact(s, t); err != nil {
-			return err
+	if c != nil {
+		mss = c.sent.MSS
+		if t.Peer == 0 || where == endInside {
+			err = c.put(s, t)
+			r.State = s.state
+		}
+	} else {
+		t.SendWindow = s.info.SendWindow
+		if s.in, s.out, s.unsent, err = inet.Queued(s.fd); err == nil {
+			t.RecvData, err = inet.Peek(s.fd, s.in)
 		}
 	}
-	if !t.Exact {
-		t.SendWindow = s.info.SendWindow
+	if err != nil {
+		return fmt.Errorf("read queues: %w", err)
 	}
+	t.SendMSS = s.info.SendMSS
 	t.Options = inet.Negotiated(s.info, mss)
 	if t.Outside {
 		d.inet.live = append(d.inet.live, s)

@@ -30,6 +30,13 @@ func (d *dump) waiting(s *inetSocket) ([]inet.Pending, error) {
 				return nil, s.f.unsupported("connections wait to be accepted and have received data, which cannot be read ("+err.Error()+")",
 					"have its program accept them first")
 			}
+		} else if d.out != nil {
+			if err := d.captureClients(list); err != nil {
+				return nil, err
+			}
+			if list, err = d.accepting(s); err != nil {
+				return nil, err
+			}
 		}
 	}
 	// Those that have yet to send something (TCP_DEFER_ACCEPT).
@@ -135,38 +142,51 @@ func (d *dump) saveWaiting(s *inetSocket, r *specs.InetSocket) error {
 
 // underway finds out which bytes of a client that waits to be accepted have not
 // arrived: some of those that it keeps may have, the acknowledgement being delayed.
-func (d *dump) underway(s *inetSocket, listener *openFile, t *specs.TCP, mss *uint32) error {
-	if s.out == 0 {
-		return nil
-	}
+func (d *dump) underway(s *inetSocket, listener *openFile, t *specs.TCP) (*capture, error) {
 	l, err := d.lookInet(listener)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	list, err := d.waiting(l)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	c := d.inet.captures[s.pair()]
+	if c == nil && s.out == 0 {
+		return nil, nil
 	}
 	for _, p := range list {
-		if (pair{p.Remote, p.Local}) != s.pair() || p.State == inet.SynRecv {
+		if c == nil || (pair{p.Remote, p.Local}) != s.pair() || p.RecvSeq == 0 {
 			continue
 		}
-		if p.RecvSeq == 0 {
-			break
+		n := len(c.sent.SendData)
+		missing := n - int(int32(p.RecvSeq-(c.sent.SendSeq-uint32(c.out))))
+		if missing = max(missing, 0); missing > n {
+			return nil, fmt.Errorf("%d bytes under way: %w", missing, unix.EAGAIN)
 		}
-		if *mss, err = d.readExact(s, t); err != nil {
+		t.SendData, t.Unsent = c.sent.SendData[n-missing:], uint32(missing)
+		return c, nil
+	}
+	return nil, s.f.unsupported("waits to be accepted with bytes under way", "have the server accept it first")
+}
+
+// captureClients reads the send queues of clients that wait, before the queues
+// that they have sent to.
+func (d *dump) captureClients(list []inet.Pending) error {
+	for _, p := range list {
+		f := d.inet.find(d, pair{p.Remote, p.Local})
+		if f == nil {
+			continue
+		}
+		s, err := d.lookInet(f)
+		if err != nil {
 			return err
 		}
-		missing := int(int32(t.SendSeq - p.RecvSeq))
-		if p.State == inet.CloseWait {
-			missing = 0 // its end has arrived, and so has all before
+		if s.out > 0 {
+			if _, err := d.captured(s, nil); err != nil {
+				return err
+			}
 		}
-		if missing < 0 || missing > len(t.SendData) {
-			return fmt.Errorf("%d bytes under way: %w", missing, unix.EAGAIN)
-		}
-		t.SendData = t.SendData[len(t.SendData)-missing:]
-		t.Unsent, t.Window = uint32(missing), nil
-		return nil
 	}
-	return s.f.unsupported("waits to be accepted with bytes under way", "have the server accept it first")
+	return nil
 }

@@ -42,6 +42,11 @@ func TestPrograms(t *testing.T) {
 // restless are programs whose kernel objects go on by themselves: timers tick,
 // TCP moves data from one end's queue to the other's.
 var restless = map[string]bool{"timerfd": true, "inetsocket": true}
+// restless are programs whose state goes on by itself.
+var restless = map[string]bool{
+	"timerfd": true, // periodic timers tick
+	"tcpfull": true, // the kernel moves bytes from queue to queue
+}
 
 // refusals are programs that cannot be saved, and what the refusal names.
 var refusals = map[string]string{

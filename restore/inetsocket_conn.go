@@ -42,10 +42,10 @@ func (s *inetSocket) join(remote []byte, options [][2]uint32) error {
 		{"choose send queue", func() error { return inet.Queue(s.fd, inet.SendQueue) }},
 		{"set sequence number", func() error { return inet.SetSeq(s.fd, s.sendFrom) }},
 		{"choose no queue", func() error { return inet.Queue(s.fd, inet.NoQueue) }},
-		{"set segment size", func() error { return s.wishMSS(options) }},
+		{"set segment size", s.wishMSS},
 		{fmt.Sprintf("connect to %v", inet.AddrPort(remote)), func() error { return s.connect(remote) }},
 		{"set negotiated options", func() error { return inet.SetOptions(s.fd, options) }},
-		{"compute segment size", s.syncMSS},
+		{"reset segment size", func() error { return inet.SetInt(s.fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 0) }},
 	}
 	for _, step := range steps {
 		if err := step.do(); err != nil {
@@ -68,35 +68,28 @@ func (s *inetSocket) connect(remote []byte) error {
 	return inet.Connect(s.fd, remote)
 }
 
-// Repair mode leaves the size of segments at the least that there is, whatever the
-// peer takes. It is computed when the connection is made and when the headers
-// of IP may have changed: an empty change does for IPv4 (IP_OPTIONS). For IPv6 the
-// connection is made with the size as the program's own wish, which is up to
-// maxWish (net/ipv4/tcp_output.c, tcp_connect_init), and taken back.
-
 // maxWish is the most that TCP_MAXSEG takes (MAX_TCP_WINDOW).
 const maxWish = 32767
 
-func (s *inetSocket) ipv6() bool {
-	return s.rec.Family == unix.AF_INET6 && inet.AddrPort(s.rec.Remote).Addr().Is6()
-}
-
-// wishMSS comes before the connection is made.
-func (s *inetSocket) wishMSS(options [][2]uint32) error {
-	mss := inet.MSS(options)
-	if !s.ipv6() || mss == 0 {
+// wishMSS chooses the size of segments. Repair mode leaves it at the least that
+// there is, whatever the peer takes; but it is computed when the connection is
+// made, and heeds the program's own wish (net/ipv4/tcp_output.c,
+// tcp_connect_init), which is taken back afterwards. It must not be larger than
+// it was: a sender waits for a window of one segment, and a receiver opens it by half.
+func (s *inetSocket) wishMSS() error {
+	t := s.rec.TCP
+	if t == nil || t.SendMSS == 0 {
 		return nil
 	}
-	return inet.SetInt(s.fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, int(min(mss, maxWish)))
+	wish := t.SendMSS
+	if inet.Stamped(t.Options) {
+		wish += timestampSize
+	}
+	return inet.SetInt(s.fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, int(min(wish, maxWish)))
 }
 
-// syncMSS comes after.
-func (s *inetSocket) syncMSS() error {
-	if s.ipv6() {
-		return inet.SetInt(s.fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 0)
-	}
-	return inet.Set(s.fd, unix.IPPROTO_IP, unix.IP_OPTIONS, nil)
-}
+// timestampSize is what timestamps take of a segment.
+const timestampSize = 12
 
 // establish makes the connection of the record, with its queues.
 func (s *inetSocket) establish() error {
@@ -123,7 +116,7 @@ func (s *inetSocket) establish() error {
 			return fmt.Errorf("set windows: %w", err)
 		}
 	}
-	return nil
+	return s.limit()
 }
 
 // fill writes into a queue of a connection in repair mode.
@@ -131,7 +124,11 @@ func (s *inetSocket) fill(queue int, data []byte) error {
 	if len(data) == 0 {
 		return nil
 	}
-	if err := s.roomFor(len(data)); err != nil {
+	b := sendBuffer()
+	if queue == inet.RecvQueue {
+		b = recvBuffer()
+	}
+	if err := s.roomFor(b, len(data)); err != nil {
 		return err
 	}
 	if err := inet.Queue(s.fd, queue); err != nil {
@@ -143,25 +140,42 @@ func (s *inetSocket) fill(queue int, data []byte) error {
 	return inet.Queue(s.fd, inet.NoQueue)
 }
 
-// roomFor makes the buffers large; their sizes are set last of all.
-func (s *inetSocket) roomFor(n int) error {
-	for _, o := range []struct{ get, force int }{{unix.SO_RCVBUF, unix.SO_RCVBUFFORCE}, {unix.SO_SNDBUF, unix.SO_SNDBUFFORCE}} {
-		now, err := inet.Int(s.fd, unix.SOL_SOCKET, o.get)
-		if err != nil {
-			return err
-		}
-		if want := 4*n + 1<<16; now < want {
-			if err := inet.SetInt(s.fd, unix.SOL_SOCKET, o.force, want/2); err != nil {
-				return fmt.Errorf("make room of %d bytes: %w", want, err)
-			}
+// buffer is one of the two buffers of a socket by the options that tell and force
+// its size.
+type buffer struct{ get, force int }
+
+func recvBuffer() buffer { return buffer{unix.SO_RCVBUF, unix.SO_RCVBUFFORCE} }
+func sendBuffer() buffer { return buffer{unix.SO_SNDBUF, unix.SO_SNDBUFFORCE} }
+
+// roomFor makes a buffer large enough for n bytes, whatever the kernel needs
+// besides.
+func (s *inetSocket) roomFor(b buffer, n int) error {
+	now, err := inet.Int(s.fd, unix.SOL_SOCKET, b.get)
+	if err != nil {
+		return err
+	}
+	if want := 4*n + 1<<16; now < want {
+		if err := inet.SetInt(s.fd, unix.SOL_SOCKET, b.force, want/2); err != nil {
+			return fmt.Errorf("make room of %d bytes: %w", want, err)
 		}
 	}
 	return nil
 }
 
-// write writes all of data, in pieces that the kernel finds memory for.
+// limit gives the receive buffer its size again: what the peer has still to send
+// shall find the room that it would have found.
+func (s *inetSocket) limit() error {
+	size := s.option(unix.SOL_SOCKET, unix.SO_RCVBUF)
+	if size == 0 {
+		return nil
+	}
+	return inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, (size+1)/2)
+}
+
+// write writes all of data, in pieces that the kernel finds memory for. They are
+// small since a reader makes room piece by piece, and the window with it.
 func (s *inetSocket) write(data []byte) error {
-	piece := 1 << 16
+	piece := 1 << 14
 	for len(data) > 0 {
 		n, err := unix.SendmsgN(s.fd, data[:min(piece, len(data))], nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 		switch {
@@ -180,7 +194,7 @@ func (s *inetSocket) write(data []byte) error {
 // has ended, once the connection is out of repair mode.
 func (s *inetSocket) sendRest() error {
 	if rest := s.unsent(); len(rest) > 0 {
-		if err := s.roomFor(len(s.rec.TCP.SendData)); err != nil {
+		if err := s.roomFor(sendBuffer(), len(s.rec.TCP.SendData)); err != nil {
 			return err
 		}
 		if err := s.write(rest); err != nil {

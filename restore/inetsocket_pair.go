@@ -92,7 +92,7 @@ func (r *restorer) restoreHalf(s *inetSocket) error {
 	other := &inetSocket{
 		fd: fd, sendFrom: s.recvFrom + uint32(len(t.RecvData)), recvFrom: s.sendFrom,
 		rec: &specs.InetSocket{
-			Family: s.rec.Family, Kind: s.rec.Kind, State: inet.Established, TCP: &specs.TCP{Options: mirrored(t.Options)},
+			Family: s.rec.Family, Kind: s.rec.Kind, State: inet.Established, TCP: &specs.TCP{Options: mirrored(t.Options), SendMSS: t.SendMSS},
 			Local: s.rec.Remote, Remote: s.rec.Local,
 		},
 	}

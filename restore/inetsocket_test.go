@@ -23,7 +23,7 @@ func side(state int32, local, remote netip.AddrPort, data []byte) *specs.InetSoc
 		Description: specs.Description{Flags: unix.O_RDWR | unix.O_NONBLOCK},
 		Family:      family, Kind: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP, State: state,
 		Local: inet.Sockaddr(family, local), Remote: inet.Sockaddr(family, remote),
-		TCP: &specs.TCP{RecvData: data, SendWindow: 65536, Options: [][2]uint32{{2, 65476}, {4, 0}, {3, 7 | 7<<16}, {8, 0}}},
+		TCP: &specs.TCP{RecvData: data, SendWindow: 65536, SendMSS: 32000, Options: [][2]uint32{{2, 65476}, {4, 0}, {3, 7 | 7<<16}, {8, 0}}},
 	}
 }
 
@@ -92,7 +92,7 @@ func TestPair(t *testing.T) {
 				}
 				for j, want := range []int32{c.wantA, c.wantB} {
 					info, err := inet.ReadInfo(socks[j].fd)
-					if info.SendMSS < 16000 {
+					if info.SendMSS != 32000 {
 						t.Errorf("end %d sends segments of %d bytes", j, info.SendMSS)
 					}
 					if err != nil || int32(info.State) != want {

@@ -43,7 +43,7 @@ func (s *inetSocket) receive() error {
 	for _, g := range s.rec.Queue {
 		size += len(g.Data) + 2048
 	}
-	if err := s.roomFor(size); err != nil {
+	if err := s.roomFor(recvBuffer(), size); err != nil {
 		return err
 	}
 	shared := s.rec.Remote == nil && (s.option(unix.SOL_SOCKET, unix.SO_REUSEPORT) != 0 || s.option(unix.SOL_SOCKET, unix.SO_REUSEADDR) != 0)

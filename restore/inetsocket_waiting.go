@@ -92,7 +92,7 @@ func (s *inetSocket) meet(remote, data []byte) error {
 	if len(data) == 0 {
 		return nil
 	}
-	if err := s.roomFor(len(data)); err != nil {
+	if err := s.roomFor(sendBuffer(), len(data)); err != nil {
 		return err
 	}
 	return s.write(data)

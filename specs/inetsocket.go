@@ -71,6 +71,8 @@ type TCP struct {
 	// Lock is the table of nf_tables that holds the packets of the connection
 	// back in the network namespace that it was in.
 	Lock string `cbor:"15,keyasint,omitempty"`
+	// SendMSS is the size of the segments that are sent, in bytes of data.
+	SendMSS uint32 `cbor:"16,keyasint,omitempty"`
 	// SendWindow is how many bytes the peer takes, where Window is not there.
 	SendWindow uint32 `cbor:"14,keyasint,omitempty"`
 	// Reset tells that the connection was given up with the checkpoint: its

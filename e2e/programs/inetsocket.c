@@ -1,8 +1,8 @@
 /*
  * State: what tcp.c, tcpconn.c and udp.c do not have: multicast groups with filters of sources, raw and ping sockets, UDP-Lite,
  * packet filters, a port that several UDP sockets share with datagrams at each, destinations of queued datagrams,
- * directions shut down, an end of a connection that is in flight in a unix socket, dead connections with data, one whose other end was closed, 
- * one that is full in both directions.
+ * directions shut down, an end of a connection that is in flight in a unix socket, dead connections with data, one whose other end was
+ * closed.
  * Wrong could go: a group or its filter, which socket of several gets a datagram, what is left to read of a connection.
  */
 #include "harness.h"
@@ -120,36 +120,6 @@ static int land(int from)
 		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
 	return fd;
 }
-/* as much as goes in, and all of it again */
-static uint64_t stuff(int s, int seed)
-{
-	static char block[8000];
-	uint64_t n = 0;
-	for (ssize_t r;; n += (uint64_t)r) {
-		for (size_t i = 0; i < sizeof block; i++)
-			block[i] = (char)((n + i) * 7 + (n + i) / 251 + (uint64_t)seed);
-		if ((r = send(s, block, sizeof block, MSG_DONTWAIT)) <= 0)
-			return n;
-	}
-}
-static void unstuff(int s, uint64_t want, int seed)
-{
-	static char block[8000];
-	uint64_t n = 0;
-	struct pollfd p = {s, POLLIN, 0};
-	while (n < want && poll(&p, 1, 3000) == 1) {
-		ssize_t r = recv(s, block, sizeof block, MSG_DONTWAIT);
-		if (r <= 0)
-			break;
-		for (ssize_t i = 0; i < r; i++, n++)
-			if (block[i] != (char)(n * 7 + n / 251 + (uint64_t)seed)) {
-				h_fail("byte %llu of a full connection is another", (unsigned long long)n);
-				return;
-			}
-	}
-	CHECK(n == want, "%llu of %llu bytes of a full connection: %s", (unsigned long long)n, (unsigned long long)want, strerror(errno));
-	CHECK(recv(s, block, 1, MSG_DONTWAIT) < 0, "a full connection had more bytes");
-}
 static int dead_data, dead, half, half_data;
 static void make_dead(void)
 {
@@ -216,9 +186,6 @@ int main(void)
 	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, air));
 	pair(&ground, &flyer);
 	MUST(send(flyer, "down", 4, 0)), MUST(send(ground, "up", 2, 0));
-	int full[2];
-	uint64_t stuffed[2] = {0};
-	pair(&full[0], &full[1]);
 	int idle = MUST(socket(AF_INET, SOCK_STREAM, 0)); /* shut down without ever being connected */
 	shutdown(idle, SHUT_RDWR);
 	signal(SIGPIPE, SIG_IGN);
@@ -226,8 +193,6 @@ int main(void)
 	for (int round = 0;; round++) {
 		/* what waits to be read; which of the three gets one the kernel decides */
 		fly(air[0], flyer);
-		for (int i = 0; i < 2; i++)
-			stuffed[i] = stuff(full[i], i);
 		if (lite >= 0) {
 			int s = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE);
 			struct sockaddr_in a = lo(from);
@@ -294,8 +259,6 @@ int main(void)
 		receive(muted, "still heard", from);
 
 		char b[20] = {0};
-		for (int i = 0; i < 2; i++)
-			unstuff(full[1 - i], stuffed[i], i);
 		flyer = land(air[1]);
 		CHECK(flyer >= 0 && recv(flyer, b, 20, MSG_DONTWAIT) == 2 && recv(ground, b, 20, MSG_DONTWAIT) == 4, "connection in flight: %s", strerror(errno));
 		CHECK(send(flyer, "down", 4, 0) == 4 && send(ground, "up", 2, 0) == 2, "connection in flight: %s", strerror(errno));

@@ -10,9 +10,8 @@ import (
 
 // Exact is what of a connection repair mode shows alone.
 type Exact struct {
-	// SendSeq and RecvSeq are the ends of the two queues, the ends of streams
-	// counted.
-	SendSeq, RecvSeq uint32
+	// SendSeq is the end of the send queue, the end of the stream counted.
+	SendSeq uint32
 	// SendData is what was not acknowledged.
 	SendData []byte
 	// MSS is what the peer announced, Timestamp that of TCP_TIMESTAMP, Window
@@ -36,7 +35,7 @@ func ReadExact(k *kmem.Reader, fd int) (*Exact, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Exact{SendSeq: before["write_seq"], RecvSeq: before["rcv_nxt"]}
+	e := &Exact{SendSeq: before["write_seq"]}
 	for _, name := range []string{"snd_wl1", "snd_wnd", "max_window", "rcv_wnd", "rcv_wup"} {
 		e.Window = binary.NativeEndian.AppendUint32(e.Window, before[name])
 	}
@@ -73,10 +72,23 @@ func ReadExact(k *kmem.Reader, fd int) (*Exact, error) {
 	return e, nil
 }
 
+// RecvSeq reads the end of the receive queue, the end of the stream counted.
+func RecvSeq(k *kmem.Reader, fd int) (uint32, error) {
+	socket, err := k.Private(fd)
+	if err != nil {
+		return 0, err
+	}
+	sk, err := k.Follow(socket, "socket.sk")
+	if err != nil {
+		return 0, err
+	}
+	return number(k, sk, "tcp_sock.rcv_nxt", 4)
+}
+
 // counters reads the sequence numbers and windows of a connection.
 func counters(k *kmem.Reader, sk uint64) (map[string]uint32, error) {
 	m := map[string]uint32{}
-	for _, name := range []string{"write_seq", "snd_una", "snd_nxt", "rcv_nxt", "snd_wl1", "snd_wnd", "max_window", "rcv_wnd", "rcv_wup"} {
+	for _, name := range []string{"write_seq", "snd_una", "snd_nxt", "snd_wl1", "snd_wnd", "max_window", "rcv_wnd", "rcv_wup"} {
 		v, err := number(k, sk, "tcp_sock."+name, 4)
 		if err != nil {
 			return nil, err

@@ -155,14 +155,14 @@ func Negotiated(i Info, mss uint32) [][2]uint32 {
 	return list
 }
 
-// MSS gives the largest segment that the peer announced, 0 if it is not there.
-func MSS(options [][2]uint32) uint32 {
+// Stamped tells whether the options have timestamps.
+func Stamped(options [][2]uint32) bool {
 	for _, o := range options {
-		if o[0] == optMSS {
-			return o[1]
+		if o[0] == optTimestamps {
+			return true
 		}
 	}
-	return 0
+	return false
 }
 
 // windowSize is sizeof(struct tcp_repair_window).
