@@ -13,6 +13,7 @@ import (
 func checkCommand(a *app) *cobra.Command {
 	var pid int
 	var asJSON bool
+	var o checkpoint.Options
 	c := &cobra.Command{
 		Use:   "check [flags] CONTAINER | --pid PID",
 		Short: "Tell what of a container could not be saved, without stopping it",
@@ -25,7 +26,8 @@ func checkCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, err := plugin.Check(cmd.Context(), target, checkpoint.Options{Log: a.log, Tool: version()})
+			o.Log, o.Tool = a.log, version()
+			found, err := plugin.Check(cmd.Context(), target, o)
 			if err != nil {
 				return err
 			}
@@ -46,6 +48,8 @@ func checkCommand(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().IntVar(&pid, "pid", 0, "check the tree of a process of the host instead of a container")
+	c.Flags().BoolVar(&o.TCPEstablished, "tcp-established", false, "as for checkpoint")
+	c.Flags().BoolVar(&o.TCPClose, "tcp-close", false, "as for checkpoint")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rethaw/rethaw/internal/inet"
 	"github.com/rethaw/rethaw/specs"
 )
 
@@ -35,9 +36,25 @@ func describeInet(s *specs.InetSocket) string {
 	if len(s.Remote) > 0 {
 		text += " to " + sockaddr(s.Remote)
 	}
-	const listen = 10 // TCP_LISTEN
-	if s.Kind == unix.SOCK_STREAM && s.State == listen {
-		text += ", listening"
+	if s.Kind == unix.SOCK_STREAM {
+		text += ", " + inet.StateName(s.State)
+	}
+	if len(s.Waiting) > 0 {
+		text += ", " + counted(len(s.Waiting), "connection") + " to be accepted"
+	}
+	if len(s.Queue) > 0 {
+		text += ", " + counted(len(s.Queue), "datagram") + " in its queue"
+	}
+	if t := s.TCP; t != nil {
+		text += fmt.Sprintf(", %d bytes to read, %d to send", len(t.RecvData), len(t.SendData))
+		switch {
+		case t.Reset:
+			text += ", given up"
+		case t.Outside:
+			text += ", to the outside"
+		case t.Peer == 0:
+			text += ", other end closed"
+		}
 	}
 	return text
 }
