@@ -165,7 +165,28 @@ func refuseInet(d *dump, f *openFile) error {
 	if _, err := inet.Filter(s.fd); err == unix.EACCES {
 		return f.unsupported("has an eBPF filter", "detach it before the checkpoint")
 	}
+	if d.out == nil {
+		if err := d.refuseChooser(s); err != nil {
+			return err
+		}
+	}
 	return t.refuse(d, s)
+}
+
+// refuseChooser looks for a program that chooses among the sockets of a shared
+// port (SO_ATTACH_REUSEPORT_CBPF, _EBPF), which no system call shows.
+func (d *dump) refuseChooser(s *inetSocket) error {
+	if shared, err := inet.Int(s.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT); err != nil || shared == 0 {
+		return err
+	}
+	k, err := d.kernelMemory()
+	if err != nil {
+		return nil // it cannot be told
+	}
+	if has, err := inet.HasChooser(k, s.fd); err == nil && has {
+		return s.f.unsupported("has a BPF program that chooses among the sockets of its port", "detach it before the checkpoint")
+	}
+	return nil
 }
 
 // saveInet makes the record of a socket.

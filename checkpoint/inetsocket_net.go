@@ -22,6 +22,8 @@ type inetSockets struct {
 	fresh map[[3]int]inet.Values
 	// listed are all TCP sockets of the namespace.
 	listed map[pair]inet.Sock
+	// signed are the inodes of those with MD5 keys.
+	signed map[uint64]bool
 	// tree are the connections of the tree, out of the first seen of all files.
 	tree map[pair]*openFile
 	seen int
@@ -77,13 +79,13 @@ func (n *inetSockets) home(d *dump) (uint64, error) {
 	return n.ino, err
 }
 
-// list lists the namespace's TCP sockets and addresses, once while everything
-// stands still; the preflight asks anew each time.
+// list lists the namespace's TCP sockets and addresses, once unless it is wanted
+// again.
 func (n *inetSockets) list(d *dump, again bool) error {
 	if n.listed != nil && !again {
 		return nil
 	}
-	n.listed, n.addresses = map[pair]inet.Sock{}, nil
+	n.listed, n.signed, n.addresses = map[pair]inet.Sock{}, map[uint64]bool{}, nil
 	return n.within(d, func() error {
 		socks, err := inet.List(unix.IPPROTO_TCP)
 		if err != nil {
@@ -91,6 +93,9 @@ func (n *inetSockets) list(d *dump, again bool) error {
 		}
 		for _, s := range socks {
 			n.listed[pair{s.Local, s.Remote}] = s
+			if s.MD5 {
+				n.signed[uint64(s.Inode)] = true
+			}
 		}
 		addrs, err := net.InterfaceAddrs()
 		if err != nil {

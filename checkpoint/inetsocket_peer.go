@@ -27,18 +27,24 @@ func (d *dump) peer(s *inetSocket) (where end, f *openFile, err error) {
 	if f = d.inet.find(d, want); f != nil {
 		return endInside, f, nil
 	}
-	if err := d.inet.list(d, d.out == nil); err != nil {
+	if err := d.inet.list(d, false); err != nil {
 		return endOutside, nil, err
 	}
 	sock, listed := d.inet.listed[want]
+	if d.out == nil && !listed && d.inet.local(want.local.Addr()) {
+		// While the tasks run it may have come to be a moment ago.
+		if err := d.inet.list(d, true); err != nil {
+			return endOutside, nil, err
+		}
+		sock, listed = d.inet.listed[want]
+	}
 	switch {
 	case !listed && d.inet.local(want.local.Addr()):
 		return endGone, nil, nil
 	case !listed:
 		return endOutside, nil, nil
 	case sock.Inode != 0:
-		// While the tasks run it may have come to be a moment ago, or it is in
-		// flight.
+		// A task may have got it a moment ago, or it is in flight.
 		if d.out == nil && (d.files.inFlight() || d.holds(uint64(sock.Inode))) {
 			return endInside, nil, nil
 		}

@@ -30,6 +30,12 @@ func refuseTCP(d *dump, s *inetSocket) error {
 	if _, err := inet.Get(s.fd, unix.IPPROTO_TCP, tcpAOInfo, 256); err == nil {
 		return f.unsupported("has TCP authentication keys, which the kernel does not show", "close it before the checkpoint")
 	}
+	if err := d.inet.list(d, false); err != nil {
+		return err
+	}
+	if d.inet.signed[f.stat.Ino] {
+		return f.unsupported("has TCP MD5 keys, which the kernel does not show", "close it before the checkpoint")
+	}
 	if s.poll&unix.POLLPRI != 0 {
 		return f.unsupported("has urgent data", "have its program read them first")
 	}

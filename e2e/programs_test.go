@@ -39,9 +39,6 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// restless are programs whose kernel objects go on by themselves: timers tick,
-// TCP moves data from one end's queue to the other's.
-var restless = map[string]bool{"timerfd": true, "inetsocket": true}
 // restless are programs whose state goes on by itself.
 var restless = map[string]bool{
 	"timerfd": true, // periodic timers tick

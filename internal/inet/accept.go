@@ -71,6 +71,21 @@ func AcceptQueue(k *kmem.Reader, fd int) ([]Pending, error) {
 	return list, nil
 }
 
+// HasChooser tells whether a BPF program chooses among the sockets of a port
+// (struct sock_reuseport).
+func HasChooser(k *kmem.Reader, fd int) (bool, error) {
+	socket, err := k.Private(fd)
+	if err != nil {
+		return false, err
+	}
+	group, err := k.Follow(socket, "socket.sk", "sock.sk_reuseport_cb")
+	if err != nil || group == 0 {
+		return false, err
+	}
+	program, err := k.Follow(group, "sock_reuseport.prog")
+	return program != 0, err
+}
+
 // number reads a member of 1, 2 or 4 bytes.
 func number(k *kmem.Reader, addr uint64, field string, size int) (uint32, error) {
 	b, err := bytesOf(k, addr, field, size)

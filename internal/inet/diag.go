@@ -27,6 +27,8 @@ type Sock struct {
 	// Shutdown is the set of directions that are shut down: 1 for receiving, 2
 	// for sending.
 	Shutdown uint8
+	// MD5 tells that it has keys for the signatures of RFC 2385.
+	MD5 bool
 }
 
 const (
@@ -35,7 +37,8 @@ const (
 	diagIDSize       = 48
 	diagRequestSize  = 56
 	diagMessageSize  = 72
-	diagShutdown     = 8 // INET_DIAG_SHUTDOWN
+	diagShutdown     = 8  // INET_DIAG_SHUTDOWN
+	diagMD5          = 18 // INET_DIAG_MD5SIG
 )
 
 // ErrDiag is an answer of sock_diag that makes no sense.
@@ -143,8 +146,11 @@ func parseSock(b []byte) (Sock, error) {
 		if size < 4 || size > len(rest) {
 			return s, ErrDiag
 		}
-		if binary.NativeEndian.Uint16(rest[2:])&^uint16(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER) == diagShutdown && size > 4 {
+		switch kind := binary.NativeEndian.Uint16(rest[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER); {
+		case kind == diagShutdown && size > 4:
 			s.Shutdown = rest[4]
+		case kind == diagMD5 && size > 4:
+			s.MD5 = true
 		}
 		rest = rest[min(len(rest), (size+3)&^3):]
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rethaw/rethaw/internal/kmem"
 	"golang.org/x/sys/unix"
 )
 
@@ -290,6 +291,27 @@ func TestDiag(t *testing.T) {
 		}
 		unix.Close(b)
 	})
+}
+
+func TestHasChooser(t *testing.T) {
+	k, err := kmem.Open()
+	if err != nil {
+		t.Skipf("not here: %v", err)
+	}
+	defer k.Close()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	must(t, SetInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+	must(t, Bind(fd, Sockaddr(unix.AF_INET, netip.MustParseAddrPort("127.0.0.1:0"))))
+	if has, err := HasChooser(k, fd); has || err != nil {
+		t.Errorf("without one: %v, %v", has, err)
+	}
+	program := []unix.SockFilter{{Code: 6}} // return 0
+	must(t, unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &unix.SockFprog{Len: 1, Filter: &program[0]}))
+	if has, err := HasChooser(k, fd); !has || err != nil {
+		t.Errorf("with one: %v, %v", has, err)
+	}
 }
 
 func FuzzParseDiag(f *testing.F) {
