@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/rethaw/rethaw/e2e/snapshot"
 	"golang.org/x/sys/unix"
@@ -147,7 +148,14 @@ func (s *stdio) started() {
 func (s *stdio) write(text string) error {
 	to := s.input
 	if s.console != nil {
-		to = s.console.terminal()
+		// The runtime sends the master when it has made the terminal, which a
+		// busy machine may take its time for.
+		for range 500 {
+			if to = s.console.terminal(); to != nil {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
 	if to == nil {
 		return os.ErrClosed
