@@ -158,11 +158,11 @@ static void *sleeper(void *arg)
 static void judge(struct odd *o)
 {
 	int64_t took = o->to - o->from, away = h_away(o->from, o->to, 1), busy = h_away(o->from, o->to, 0) - away;
-	int64_t ran = took - away, most = o->want + 250 * MS + 2 * busy, least = o->want - 100 * MS;
+	int64_t ran = took - away, most = o->want + 600 * MS + 2 * busy, least = o->want - 300 * MS;
 	if (o->c->kind == LOOSE && away + busy)
 		most += o->want; /* issued again */
 	if (o->c->kind == DEADLINE)
-		least = 0, most = (o->want > away ? o->want : 0) + 250 * MS + 2 * busy; /* running time after the deadline */
+		least = 0, most = (o->want > away ? o->want : 0) + 600 * MS + 2 * busy; /* running time after the deadline */
 	if (o->c->kind == DEADLINE && took - away - busy <= o->want + 250 * MS)
 		return;
 	CHECK(ran >= least, "%s: of %lld ms only %lld ran, %lld were away: the time left was lost", o->c->name, (long long)(o->want / MS), (long long)(ran / MS), (long long)(away / MS));
