@@ -101,8 +101,22 @@ func socketFamily(f *openFile) (int, error) {
 	return inet.Int(int(own.Fd()), unix.SOL_SOCKET, unix.SO_DOMAIN)
 }
 
-// lookInet looks at a socket.
+// lookInet looks at a socket; while everything stands still once.
 func (d *dump) lookInet(f *openFile) (*inetSocket, error) {
+	if s := d.inet.looked[f]; s != nil {
+		return s, nil
+	}
+	s, err := f.lookInet()
+	if err == nil && d.out != nil {
+		if d.inet.looked == nil {
+			d.inet.looked = map[*openFile]*inetSocket{}
+		}
+		d.inet.looked[f] = s
+	}
+	return s, err
+}
+
+func (f *openFile) lookInet() (*inetSocket, error) {
 	own, err := f.dup()
 	if err != nil {
 		return nil, err

@@ -15,9 +15,9 @@ import (
 // inetSockets is what is known of the tree's network namespace and of its
 // sockets. It is found out when first asked for.
 type inetSockets struct {
-	// space runs functions inside the namespace, whose inode is ino.
-	space *ns.Thread
-	ino   uint64
+	// space runs functions inside the namespace; number is that of inet.NetNS.
+	space  *ns.Thread
+	number uint64
 	// fresh are the options of new sockets, by family, type and protocol.
 	fresh map[[3]int]inet.Values
 	// listed are all TCP sockets of the namespace.
@@ -27,6 +27,8 @@ type inetSockets struct {
 	// tree are the connections of the tree, out of the first seen of all files.
 	tree map[pair]*openFile
 	seen int
+	// looked are sockets that have been looked at.
+	looked map[*openFile]*inetSocket
 	// addresses are those of the namespace's interfaces.
 	addresses []netip.Addr
 	// exact are connections whose sequence numbers are needed.
@@ -63,20 +65,21 @@ func (n *inetSockets) within(d *dump, f func() error) error {
 	return n.space.Do(f)
 }
 
-// home gives the inode of the tree's network namespace.
+// home gives the number of the tree's network namespace.
 func (n *inetSockets) home(d *dump) (uint64, error) {
-	if n.ino != 0 {
-		return n.ino, nil
+	if n.number != 0 {
+		return n.number, nil
 	}
 	err := n.within(d, func() error {
-		var stat unix.Stat_t
-		if err := unix.Stat("/proc/thread-self/ns/net", &stat); err != nil {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
 			return err
 		}
-		n.ino = stat.Ino
-		return nil
+		defer unix.Close(fd)
+		n.number, err = inet.NetNS(fd)
+		return err
 	})
-	return n.ino, err
+	return n.number, err
 }
 
 // list lists the namespace's TCP sockets and addresses, once unless it is wanted

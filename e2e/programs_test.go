@@ -49,6 +49,7 @@ var restless = map[string]bool{
 // refusals are programs that cannot be saved, and what the refusal names.
 var refusals = map[string]string{
 	"halfdead": "thread leader",
+	"mptcp":    "multipath TCP",
 	"sharing":  "of its own",
 }
 

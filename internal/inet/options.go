@@ -183,37 +183,69 @@ func setBuffer(force int) func(int, *Option, []byte) error {
 	}
 }
 
-// get asks for an option; nil means that the socket has no such option.
-func (o *Option) get(fd int) []byte {
+// get asks for an option; nil means that the socket has no such option. The value
+// is taken from room, which grows.
+func (o *Option) get(fd int, room *[]byte) []byte {
 	size := o.size
 	if size == 0 {
 		size = 4
 	}
-	b, err := Get(fd, o.Level, o.Name, size)
+	if cap(*room)-len(*room) < size {
+		*room = make([]byte, 0, max(1024, size))
+	}
+	b := (*room)[len(*room) : len(*room)+size : len(*room)+size]
+	n, err := GetInto(fd, o.Level, o.Name, b)
 	if err != nil {
 		return nil
 	}
+	b = b[:min(n, size)]
 	if o.Name == unix.SO_BINDTODEVICE && o.Level == unix.SOL_SOCKET || o.Name == unix.TCP_CONGESTION && o.Level == unix.IPPROTO_TCP {
 		b, _, _ = bytes.Cut(b, []byte{0})
 	}
-	return b
+	*room = (*room)[:len(*room)+len(b)]
+	return b[:len(b):len(b)]
 }
 
 // Values are the options of a socket in the order of the table, nil for one that
 // it does not have.
 type Values [][]byte
 
-// Read asks for every option of a socket.
+// Read asks for every option that a socket of its type can have.
 func Read(fd int) Values {
 	values := make(Values, len(table))
 	kind, err := Int(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return values
+	}
+	family, err := Int(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return values
+	}
+	foreign := foreignLevels(family, kind)
+	room := make([]byte, 0, 1024)
 	for i := range table {
-		if err == nil && kind == unix.SOCK_STREAM && table[i].datagrams {
+		o := &table[i]
+		if o.datagrams && kind == unix.SOCK_STREAM || slices.Contains(foreign, o.Level) {
 			continue
 		}
-		values[i] = table[i].get(fd)
+		if b := o.get(fd, &room); b != nil {
+			values[i] = b
+		}
 	}
 	return values
+}
+
+// foreignLevels are those that a socket has no options of.
+func foreignLevels(family, kind int) []int {
+	levels := map[int][]int{
+		unix.SOCK_STREAM: {unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE, unix.SOL_RAW, unix.IPPROTO_ICMPV6},
+		unix.SOCK_DGRAM:  {unix.IPPROTO_TCP, unix.SOL_RAW, unix.IPPROTO_ICMPV6},
+		unix.SOCK_RAW:    {unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE},
+	}[kind]
+	if family == unix.AF_INET {
+		levels = append(levels, unix.IPPROTO_IPV6)
+	}
+	return levels
 }
 
 // Changed calls keep for each option of the socket that differs from those of a
@@ -233,7 +265,8 @@ func Changed(now, fresh Values, connected bool, keep func(o *Option, value []byt
 
 // Apply gives a socket an option if it has another value now.
 func (o *Option) Apply(fd int, value []byte) error {
-	if bytes.Equal(o.get(fd), value) {
+	var room []byte
+	if bytes.Equal(o.get(fd, &room), value) {
 		return nil
 	}
 	set := o.set

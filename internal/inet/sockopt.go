@@ -1,6 +1,8 @@
 package inet
 
 import (
+	"encoding/binary"
+	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -79,19 +81,17 @@ func SetFilter(fd int, program []byte) error {
 	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog)
 }
 
-// NetNS gives the inode of the network namespace that a socket belongs to
-// (SIOCGSKNS).
+// NetNS gives a number that tells the network namespaces of sockets apart
+// (SO_NETNS_COOKIE, since Linux 5.14).
 func NetNS(fd int) (uint64, error) {
-	ns, err := unix.IoctlRetInt(fd, unix.SIOCGSKNS)
+	b, err := Get(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE, 8)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("SO_NETNS_COOKIE: %w", err)
 	}
-	defer unix.Close(ns)
-	var stat unix.Stat_t
-	if err := unix.Fstat(ns, &stat); err != nil {
-		return 0, err
+	if len(b) != 8 {
+		return 0, unix.EINVAL
 	}
-	return stat.Ino, nil
+	return binary.NativeEndian.Uint64(b), nil
 }
 
 // Poll tells what poll(2) tells of a socket, at once.
