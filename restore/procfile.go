@@ -1,7 +1,6 @@
 package restore
 
 import (
-	"os"
 	"strings"
 
 	"github.com/rethaw/rethaw/specs"
@@ -47,5 +46,3 @@ func (r *restorer) moveFD(t *task, from, to int32) error {
 	_, err := r.call(t, unix.SYS_CLOSE, uint64(from))
 	return err
 }
-
-var _ *os.File

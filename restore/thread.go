@@ -3,7 +3,6 @@ package restore
 import (
 	"encoding/binary"
 
-	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
 
@@ -107,5 +106,3 @@ func setAffinity(tid int, mask []byte) error {
 	}
 	return err
 }
-
-var _ specs.Record

@@ -3,7 +3,6 @@ package restore
 import (
 	"fmt"
 
-	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -61,5 +60,3 @@ func (b *builder) placeKernel() error {
 // kernelNames are the areas that the kernel maps by itself into every program
 // and that can be moved.
 var kernelNames = map[string]bool{"[vdso]": true, "[vvar]": true, "[vvar_vclock]": true}
-
-var _ procfs.VMA
