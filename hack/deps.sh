@@ -57,6 +57,13 @@ for set in "$@"; do
 		need '/usr/lib/python3*/asyncio/__init__.py' python3
 		need node nodejs
 		need javac openjdk-17-jdk-headless
+		need podman podman
+		need conmon conmon
+		need /usr/lib/podman/netavark netavark aardvark-dns
+		need iptables iptables
+		need crun crun
+		need containerd containerd
+		need ctr containerd
 		;;
 	*)
 		echo "deps.sh: no set called $set" >&2
