@@ -38,7 +38,11 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	if d.out, err = image.Create(o.Image); err != nil {
 		return nil, err
 	}
-	defer d.out.Abort()
+	defer func() {
+		if err := d.out.Abort(); err != nil {
+			d.log.WithError(err).Warn("what is left of an image stays until the next checkpoint")
+		}
+	}()
 	d.data = &dataWriter{out: d.out}
 
 	tracer := ptrace.NewTracer()
@@ -128,8 +132,8 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 			return err
 		}
 	}
-	stats, err := d.out.Commit(ctx)
-	if err != nil {
+	var stats image.Stats
+	if err := d.step("commit", func() (err error) { stats, err = d.out.Commit(ctx); return err }); err != nil {
 		return err
 	}
 	d.stats.Bytes = stats.RecordBytes + stats.PageBytes + stats.MemberBytes
@@ -147,11 +151,12 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 	if err := d.end(ctx); err != nil {
 		return err
 	}
-	if err := d.kill(); err != nil {
+	// They stand still up to here, and never run again.
+	d.stats.Frozen = time.Since(begin).Microseconds()
+	if err := d.step("kill", d.kill); err != nil {
 		return errors.Join(err, d.inet.unsilence())
 	}
 	released = true
-	d.stats.Frozen = time.Since(begin).Microseconds()
 	if done != nil {
 		return d.step("destroy", done)
 	}

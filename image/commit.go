@@ -26,10 +26,8 @@ type Stats struct {
 	MemberBytes int64
 	// Files counts the files of the image, image.rt among them.
 	Files int
-	// Replaced tells that an older image stood there; Leftover why it could not
-	// be removed, in which case it stands in dir.partial still.
+	// Replaced tells that an older image stood there.
 	Replaced bool
-	Leftover error
 }
 
 // Seal ends the records: what was put is handed to the kernel, whole and
@@ -66,10 +64,10 @@ func (w *Writer) seal() error {
 
 // Commit closes the image and puts it in its place; the package comment has the
 // steps. When it returns without an error, the image is whole, on stable storage
-// and under its name, and what stood there before is gone. When it fails or ctx
-// ends, DIR.partial is removed and what stood there before is as it was, but for a
-// failure of the very last fsync, whose error says so. All files that the writer
-// gave out are closed.
+// and under its name; the image that it replaced is removed by Abort, so that nobody
+// waits for that meanwhile. When it fails or ctx ends, DIR.partial is removed and what
+// stood there before is as it was, but for a failure of the very last fsync, whose
+// error says so. All files that the writer gave out are closed.
 func (w *Writer) Commit(ctx context.Context) (Stats, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -77,15 +75,21 @@ func (w *Writer) Commit(ctx context.Context) (Stats, error) {
 		return Stats{}, fmt.Errorf("commit image %s: %w", w.Path(), ErrClosed)
 	}
 	stats, err := w.commit(ctx)
-	if err != nil {
-		err = full(fmt.Errorf("commit image %s: %w", w.Path(), err))
+	w.closeFiles()
+	if err == nil {
+		return stats, nil
 	}
+	err = full(fmt.Errorf("commit image %s: %w", w.Path(), err))
 	path := w.partial.path
-	if closing := w.close(); closing != nil && err != nil {
+	if closing := w.partial.abort(); closing != nil {
 		err = fmt.Errorf("%w (and %s is left behind: %w)", err, path, closing)
 	}
 	return stats, err
 }
+
+// syncEarly is how many bytes of pages and members are synced while their digests are
+// computed. Fewer wait for image.rt, so that the journal is committed once.
+const syncEarly = 16 << 20
 
 func (w *Writer) commit(ctx context.Context) (Stats, error) {
 	if err := w.seal(); err != nil {
@@ -108,7 +112,14 @@ func (w *Writer) commit(ctx context.Context) (Stats, error) {
 			return Stats{}, fmt.Errorf("a record names the file %q, which was not written", name)
 		}
 	}
+	var early errgroup.Group
+	if w.durable && set.total() >= syncEarly {
+		early.Go(func() error { return set.sync() })
+	}
 	list, err := set.sum(ctx)
+	if syncing := early.Wait(); err == nil {
+		err = syncing
+	}
 	if err != nil {
 		return Stats{}, err
 	}
@@ -124,7 +135,7 @@ func (w *Writer) commit(ctx context.Context) (Stats, error) {
 	if err := ctx.Err(); err != nil {
 		return Stats{}, err
 	}
-	stats.Replaced, stats.Leftover, err = w.partial.publish(w.durable)
+	stats.Replaced, err = w.partial.publish(w.durable)
 	return stats, err
 }
 

@@ -45,6 +45,15 @@ func (m *members) close() {
 	}
 }
 
+// total is how many bytes they have together.
+func (m *members) total() int64 {
+	var sum int64
+	for _, size := range m.sizes {
+		sum += size
+	}
+	return sum
+}
+
 // startWriteback has the disk begin with what is in the page cache, without
 // waiting for it. That it cannot is no error: the fsync later does all.
 func (m *members) startWriteback(records *os.File) {

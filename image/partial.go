@@ -21,6 +21,8 @@ type partial struct {
 	// base is the last element of DIR.
 	base string
 	done bool
+	// old is the image that was replaced, until it is removed.
+	old *directory
 }
 
 // newPartial makes DIR.partial, empty and locked, or takes over what a dead

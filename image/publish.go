@@ -10,37 +10,37 @@ import (
 )
 
 // publish gives DIR.partial its name. An older image is exchanged for it in one
-// step and then removed; leftover says why that could not be done. With durable
+// step; abort removes it then, which may take as long as it is large. With durable
 // set the parent directory is synced, so that the new name survives a crash
 // before the old image goes.
-func (p *partial) publish(durable bool) (replaced bool, leftover, err error) {
+func (p *partial) publish(durable bool) (replaced bool, err error) {
 	old, err := p.target()
 	if err != nil {
-		return false, nil, err
+		return false, err
 	}
 	var flags uint
 	if old != nil {
-		defer old.close()
 		// After the exchange the old image bears the name DIR.partial: locked,
-		// it is no prey for the next writer while we remove it.
+		// it is no prey for the next writer until we have removed it.
 		if err := old.lock(); err != nil {
-			return false, nil, err
+			old.close()
+			return false, err
 		}
 		flags = unix.RENAME_EXCHANGE
 	}
 	if err := p.rename(flags); err != nil {
-		return false, nil, err
+		if old != nil {
+			old.close()
+		}
+		return false, err
 	}
-	p.done = true
+	p.done, p.old = true, old
 	if durable {
 		if err := p.parent.file.Sync(); err != nil {
-			return old != nil, nil, fmt.Errorf("sync %s: %w (the image is in place but may not survive a crash)", p.parent.path, err)
+			return old != nil, fmt.Errorf("sync %s: %w (the image is in place but may not survive a crash)", p.parent.path, err)
 		}
 	}
-	if old == nil {
-		return false, nil, nil
-	}
-	return true, p.discard(old), nil
+	return old != nil, nil
 }
 
 // rename moves DIR.partial to DIR. Without RENAME_EXCHANGE the kernel lets a
@@ -64,11 +64,20 @@ func (p *partial) rename(flags uint) error {
 }
 
 // discard removes the old image, which the exchange named DIR.partial.
-func (p *partial) discard(old *directory) error {
-	if err := old.empty(); err != nil {
+func (p *partial) discard() error {
+	if p.old == nil {
+		return nil
+	}
+	err := p.old.empty()
+	if err == nil {
+		err = p.unlink()
+	}
+	err = errors.Join(err, p.old.close())
+	p.old = nil
+	if err != nil {
 		return fmt.Errorf("remove the replaced image: %w", err)
 	}
-	return p.unlink()
+	return nil
 }
 
 // unlink removes the empty directory DIR.partial.
@@ -80,10 +89,10 @@ func (p *partial) unlink() error {
 	return nil
 }
 
-// abort removes DIR.partial unless it was published, and closes both directories.
-// A second call does nothing.
+// abort removes DIR.partial unless it was published, and the image that was
+// replaced if it was, and closes the directories. A second call does nothing.
 func (p *partial) abort() error {
-	var errs []error
+	errs := []error{p.discard()}
 	if p.file != nil {
 		if !p.done {
 			err := p.empty()

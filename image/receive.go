@@ -231,6 +231,6 @@ func (r *receiver) commit(ctx context.Context) (Stats, error) {
 		return Stats{}, err
 	}
 	stats := newStats(len(r.contents.records), r.contents.size, r.contents.members)
-	stats.Replaced, stats.Leftover, err = r.partial.publish(true)
+	stats.Replaced, err = r.partial.publish(true)
 	return stats, err
 }

@@ -75,6 +75,7 @@ func Create(dir string, options ...Option) (*Writer, error) {
 	for _, option := range options {
 		option(w)
 	}
+	go payloads.warm()
 	return w, nil
 }
 
@@ -225,19 +226,21 @@ func (w *Writer) Member(name string) (*os.File, error) {
 	return file, nil
 }
 
-// Abort removes what was written. After Commit or a first Abort it does nothing.
+// Abort removes what was written, or after Commit the image that was replaced; where
+// that fails it stands in DIR.partial until the next writer comes. A second call does
+// nothing.
 func (w *Writer) Abort() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
-		return nil
-	}
-	return w.close()
+	w.closeFiles()
+	return w.partial.abort()
 }
 
-// close gives back every descriptor and removes DIR.partial unless it has been
-// published. The caller holds mu.
-func (w *Writer) close() error {
+// closeFiles gives back the descriptors of the files. The caller holds mu.
+func (w *Writer) closeFiles() {
+	if w.closed {
+		return
+	}
 	w.closed = true
 	w.records.Close()
 	for _, p := range w.pages {
@@ -247,5 +250,4 @@ func (w *Writer) close() error {
 		m.Close()
 	}
 	w.buffer, w.header = nil, nil
-	return w.partial.abort()
 }

@@ -177,11 +177,15 @@ func (s *Session) batch(calls []Call) error {
 	k.count = uint64(len(calls))
 	command := atomic.AddUint32(&k.command, 1)
 	futexWake(&k.command)
-	deadline := time.Now().Add(ptrace.Patience)
+	start := time.Now()
+	deadline := start.Add(ptrace.Patience)
 	for {
 		done := atomic.LoadUint32(&k.done)
 		if done == command {
 			break
+		}
+		if time.Since(start) < spin {
+			continue
 		}
 		futexWait(&k.done, done, 20*time.Millisecond)
 		if err := s.check(deadline); err != nil {
