@@ -174,7 +174,7 @@ func (d *dump) step(name string, f func() error) error {
 // collect puts together what was frozen and reads /proc again: between being
 // listed and being stopped things have changed.
 func (d *dump) collect() error {
-	d.stopped = monotonic()
+	d.stopped = now()
 	for _, p := range d.frozen.procs {
 		err := p.read()
 		if gone(err) {

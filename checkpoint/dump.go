@@ -22,8 +22,8 @@ type dump struct {
 	procs  []*process
 	stats  Stats
 	facts  facts
-	// stopped is CLOCK_MONOTONIC at the stop in nanoseconds.
-	stopped int64
+	// stopped is the time of the stop.
+	stopped moment
 	// root is the root directory of the tree's first task, mounts the ids of the
 	// mounts that are inside.
 	root   *os.File

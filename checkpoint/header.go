@@ -3,8 +3,8 @@ package checkpoint
 import (
 	"os"
 	"strings"
-	"time"
 
+	"github.com/rethaw/rethaw/internal/timens"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -27,10 +27,23 @@ func newFacts() facts {
 	}
 }
 
+// moment is one reading of the clocks, in nanoseconds.
+type moment struct {
+	wall, monotonic, boottime int64
+}
+
+// now reads the clocks as close to one another as can be: at a restore after another boot
+// the one is reckoned from the other.
+func now() moment {
+	var wall, mono, boot unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono)
+	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &wall)
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot)
+	return moment{wall.Nano(), mono.Nano(), boot.Nano()}
+}
+
 // header writes the first record: where and when the image is made.
 func (d *dump) header() error {
-	var boot unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot)
 	h := &specs.Header{
 		Tool:      d.opts.Tool,
 		Release:   d.facts.release,
@@ -38,12 +51,17 @@ func (d *dump) header() error {
 		Machine:   d.facts.machine,
 		PageSize:  uint32(os.Getpagesize()),
 		CPU:       d.facts.cpu,
-		Created:   time.Now().UnixNano(),
-		Monotonic: d.stopped, Boottime: boot.Nano(),
+		Created:   d.stopped.wall,
+		Monotonic: d.stopped.monotonic, Boottime: d.stopped.boottime,
 		Engine: d.target.Engine, Container: d.target.Container, Host: d.target.Host,
 		Rootfs: d.target.Rootfs, Bundle: d.target.Bundle, Terminal: d.target.Terminal,
 		BootID: d.facts.boot, Mounts: d.mounts.list,
 	}
+	clocks, err := timens.Seen(d.target.Init)
+	if err != nil {
+		return err
+	}
+	h.MonotonicOffset, h.BoottimeOffset = clocks.Monotonic, clocks.Boottime
 	if len(d.procs) > 0 {
 		h.XStateSize, h.XFeatures = d.xstate()
 	}

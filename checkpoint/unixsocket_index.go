@@ -36,7 +36,7 @@ type unixSockets struct {
 
 // stands tells whether the tasks stand still: the preflight looks while they
 // run.
-func (d *dump) stands() bool { return d.stopped != 0 }
+func (d *dump) stands() bool { return d.stopped != (moment{}) }
 
 // find gives what is known of a socket, nil if nothing is.
 func (u *unixSockets) find(d *dump, inode uint64) (*socketInfo, error) {

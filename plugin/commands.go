@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rethaw/rethaw/internal/timens"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,7 +92,7 @@ func (c commands) run(ctx context.Context, s Spec, global, args []string) error 
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return nil }
 	cmd.WaitDelay = 5 * time.Second
-	err = cmd.Run()
+	err = runIn(s.Clocks, cmd)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -99,6 +100,14 @@ func (c commands) run(ctx context.Context, s Spec, global, args []string) error 
 		return &RuntimeError{Program: c.program, Op: args[0], Message: lastMessage(log), Err: err}
 	}
 	return nil
+}
+
+// runIn runs a command in a time namespace.
+func runIn(clocks timens.Offsets, cmd *exec.Cmd) error {
+	if err := timens.With(clocks, cmd.Start); err != nil {
+		return err
+	}
+	return cmd.Wait()
 }
 
 // newLog returns an empty file in memory that a child can open by its number.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rethaw/rethaw/checkpoint"
+	"github.com/rethaw/rethaw/internal/timens"
 )
 
 // Status of a container, in the words of the OCI runtime specification.
@@ -114,6 +115,9 @@ type Spec struct {
 	NoPivot       bool
 	NoNewKeyring  bool
 	SystemdCgroup bool
+	// Clocks are how far those of the container are ahead of ours: it is made in a time
+	// namespace if they are.
+	Clocks timens.Offsets
 	// Stdin, Stdout and Stderr are the container's; nil for /dev/null.
 	Stdin, Stdout, Stderr *os.File
 }

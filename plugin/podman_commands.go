@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rethaw/rethaw/internal/timens"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,13 +41,18 @@ func (p podmanCommands) command(ctx context.Context, args ...string) (*exec.Cmd,
 
 // run runs one verb to its end.
 func (p podmanCommands) run(ctx context.Context, verb string, args ...string) error {
+	return p.runIn(ctx, timens.Offsets{}, verb, args...)
+}
+
+// runIn is run in a time namespace.
+func (p podmanCommands) runIn(ctx context.Context, clocks timens.Offsets, verb string, args ...string) error {
 	cmd, said, err := p.command(ctx, append([]string{verb}, args...)...)
 	if err != nil {
 		return err
 	}
 	// A process group of its own, or Ctrl-C would hit podman halfway.
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
-	return p.failure(ctx, verb, said, cmd.Run())
+	return p.failure(ctx, verb, said, runIn(clocks, cmd))
 }
 
 // failure makes an error of podman's end: err with what podman said.

@@ -40,7 +40,11 @@ func (c *podmanContainer) restore(ctx context.Context, img *image.Reader, r Requ
 		if err := awaitCleanup(ctx, c.entry.ID); err != nil {
 			return nil, err
 		}
-		if err := c.engine.run(ctx, "init", c.entry.ID); err != nil {
+		clocks, err := restore.Clocks(img.Header())
+		if err != nil {
+			return nil, err
+		}
+		if err := c.engine.runIn(ctx, clocks, "init", c.entry.ID); err != nil {
 			return nil, err
 		}
 	}

@@ -141,6 +141,9 @@ func restoreContainer(ctx context.Context, e Engine, img *image.Reader, r Reques
 			return nil, err
 		}
 	}
+	if spec.Clocks, err = restore.Clocks(img.Header()); err != nil {
+		return nil, err
+	}
 	if err := s.create(ctx, e, spec, bundle, r); err != nil {
 		s.stdio.close()
 		return nil, err

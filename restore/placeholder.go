@@ -39,6 +39,9 @@ func (r *restorer) catch(ctx context.Context, c Container) error {
 	if err != nil {
 		return fmt.Errorf("seize the runtime's init %d: %w", c.Init, err)
 	}
+	if err := r.enterClocks(c.Init, threads); err != nil {
+		return err
+	}
 	started := make(chan error, 1)
 	go func() { started <- c.Start(ctx) }()
 	if err := r.awaitExec(ctx, c.Init, threads, started, c.Patience); err != nil {
@@ -229,6 +232,11 @@ const spawnPatience = time.Minute
 
 // spawn makes a placeholder for a host tree, with the root's own pid.
 func (r *restorer) spawn(ctx context.Context) error {
+	same, err := sameBoot(r.img.Header())
+	if err != nil {
+		return err
+	}
+	r.clocks = clocks{monotonic: same, boottime: same}
 	pid := int(r.root.rec.PID)
 	exe, err := r.exePath(r.root)
 	if err != nil {

@@ -27,6 +27,7 @@ type restorer struct {
 	root        *task
 	// engineEnd tells the engine of the end of a restore that has failed.
 	engineEnd func() error
+	clocks    clocks
 	// outerSID is the session of the placeholder at first.
 	outerSID int32
 	// environ is the environment of the fresh container's process.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -45,17 +44,12 @@ func (r *restorer) armTimerfds() error {
 	if len(r.files.timers) == 0 {
 		return nil
 	}
-	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return err
-	}
-	sameBoot := strings.TrimSpace(string(text)) == r.img.Header().BootID
 	for _, t := range r.files.timers {
 		var now unix.Timespec
 		if err := unix.ClockGettime(t.rec.Clock, &now); err != nil {
 			return &Error{"read clock", describe(t.id, t.rec), err}
 		}
-		if err := arm(int(t.f.Fd()), due(t.rec, now.Nano(), sameBoot)); err != nil {
+		if err := arm(int(t.f.Fd()), due(t.rec, now.Nano(), r.clocks)); err != nil {
 			return &Error{"arm timer", describe(t.id, t.rec), err}
 		}
 	}
@@ -69,18 +63,15 @@ type setting struct {
 	ticks           uint64
 }
 
-// due says how a timer goes on at the time now of its clock. One that was set to
-// a date keeps it: it may have passed. The clocks that count from the boot have
-// no meaning after another boot: what was left is left then.
-func due(t *specs.Timerfd, now int64, sameBoot bool) setting {
+// due says how a timer goes on at the time now of its clock, which is ours. One that was set to a date keeps it: it may have passed. The
+// clocks that count from the boot have no meaning if the container has lost its own:
+// what was left is left then.
+func due(t *specs.Timerfd, now int64, c clocks) setting {
 	s := setting{flags: t.SetFlags, value: t.Left, interval: t.Interval, ticks: t.Ticks}
 	if t.Left == 0 || t.SetFlags&unix.TFD_TIMER_ABSTIME == 0 {
 		return s
 	}
-	s.value = now + t.Left
-	if sameBoot || t.Clock == unix.CLOCK_REALTIME || t.Clock == unix.CLOCK_REALTIME_ALARM {
-		s.value = t.Date
-	}
+	s.value = c.date(t.Clock, t.Date, now+t.Left)
 	if late := now - s.value; late >= 0 && t.Interval > 0 {
 		// The kernel would count these too, but what it counts between our two
 		// calls would be overwritten.

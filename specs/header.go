@@ -46,6 +46,10 @@ type Header struct {
 	// BootID is /proc/sys/kernel/random/boot_id: the same boot has the same
 	// monotonic clock.
 	BootID string `cbor:"20,keyasint,omitempty"`
+	// MonotonicOffset and BoottimeOffset are by how many nanoseconds the clocks in the
+	// container's time namespace were ahead of Monotonic and Boottime (time_namespaces(7)).
+	MonotonicOffset int64 `cbor:"21,keyasint,omitempty"`
+	BoottimeOffset  int64 `cbor:"22,keyasint,omitempty"`
 }
 
 // RecordType implements Record.

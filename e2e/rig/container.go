@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ type Container struct {
 	StateDir string // /state inside
 	Image    string // where Checkpoint writes to
 	Rootfs   string
+	// Around is a command that runs what makes the container: its arguments end with that.
+	Around []string
 
 	t      TB
 	rig    *Rig
@@ -137,6 +140,10 @@ func (c *Container) start(name string, args ...string) Result {
 	c.t.Helper()
 	files, more := c.OpenStdio()
 	args = append(append(args, more...), c.ID)
+	if len(c.Around) > 0 {
+		args = slices.Concat(c.Around[1:], []string{name}, args)
+		name = c.Around[0]
+	}
 	result := c.rig.launch(files, c.dir, name, args...)
 	c.mu.Lock()
 	c.stdio.started()

@@ -35,7 +35,7 @@ func probes() []probe {
 		{Feature{"ns_last_pid", "3.3", "gives restored tasks their pids", "nothing can be restored"}, tryLastPid},
 		{Feature{"*_next_id", "3.9", "gives restored SysV objects their ids", "containers with SysV objects cannot be restored"}, tryNextID},
 		{Feature{"PR_TIMER_CREATE_RESTORE_IDS", "6.15", "gives POSIX timers their ids at once", "timers are made and removed until the id comes"}, tryTimerRestoreIDs},
-		{Feature{"time namespace", "5.6", "not used: clocks that count from the boot jump when the host was booted since", "nothing is lost"}, tryTimeNamespace},
+		{Feature{"time namespace", "5.6", "restored containers keep their monotonic clock over a boot", "CLOCK_MONOTONIC jumps when the host was booted since"}, tryTimeNamespace},
 		{Feature{"open_tree", "5.2", "makes mounts inside the container at restore", "mounts made after the start cannot be restored"}, tryOpenTree},
 	}
 }
