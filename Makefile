@@ -15,7 +15,7 @@ FUZZTIME ?= 20s
 RUNS ?= 10
 TIMEOUT ?= 25m
 
-.PHONY: help build install demo test vet unit race e2e bench lint fuzz faults deps clean
+.PHONY: help build install man demo test vet unit race e2e bench lint fuzz faults deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,9 +24,18 @@ build: deps-go ## bin/rethaw, one static binary
 	@mkdir -p bin
 	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/rethaw ./cmd/rethaw
 
-install: build ## into PREFIX/bin (/usr/local/bin)
+install: build man ## below PREFIX (/usr/local): the program, its man pages, completion for bash, zsh and fish
 	@install -D -m 0755 bin/rethaw $(DESTDIR)$(PREFIX)/bin/rethaw
+	@install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	@install -m 0644 bin/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	@bin/rethaw completion bash | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rethaw
+	@bin/rethaw completion zsh | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_rethaw
+	@bin/rethaw completion fish | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/rethaw.fish
 	@echo "installed $(DESTDIR)$(PREFIX)/bin/rethaw"
+
+man: deps-go ## the man pages, into bin/man
+	@rm -rf bin/man && mkdir -p bin/man
+	@go run -tags man ./cmd/rethaw man bin/man
 
 demo: deps-demo build ## a counting container is checkpointed, looked at, restored, and counts on
 	@hack/demo.sh bin/rethaw
