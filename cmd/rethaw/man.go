@@ -20,9 +20,10 @@ func extraCommands() []func(*app) *cobra.Command {
 // manCommand is `rethaw man`.
 func manCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "man DIR",
-		Short: "Write the man pages into a directory",
-		Args:  cobra.ExactArgs(1),
+		Use:    "man DIR",
+		Hidden: true, // it has no page of its own
+		Short:  "Write the man pages into a directory",
+		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("writing man pages: %w", err)
