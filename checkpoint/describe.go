@@ -88,6 +88,12 @@ func (d *dump) describe(in *inject.Injector) error {
 			if err := d.visit(in, p, th, place, i == 0); err != nil {
 				return &Error{"describe", p.nspid, err}
 			}
+			if i > 0 {
+				continue
+			}
+			if err := d.settleTimers(p); err != nil {
+				return &Error{"describe the timers of", p.nspid, err}
+			}
 		}
 	}
 	return nil
@@ -120,6 +126,11 @@ func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.P
 		return err
 	}
 	th.home = home
+	if leader {
+		if p.waiting, err = p.pending(); err != nil {
+			return err
+		}
+	}
 	s, err := in.Enter(th.traced, p.mem, place, home)
 	if err != nil {
 		return err

@@ -35,6 +35,8 @@ type process struct {
 	brk                     uint64
 	lockFuture, lockOnFault bool
 	timers                  []procfs.Timer
+	// waiting are the signals that waited before the timers were read.
+	waiting [][][]byte
 }
 
 // thread is one kernel task.
@@ -54,6 +56,9 @@ type thread struct {
 	// stopped is when it was seen to stop, in CLOCK_MONOTONIC.
 	stopped int64
 	record  *specs.Thread
+	// pending are its own signals that wait, settled once its timers have been read.
+	pending [][]byte
+	settled bool
 	// home are the registers with which the thread shall go on.
 	home ptrace.Registers
 }

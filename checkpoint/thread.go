@@ -22,11 +22,12 @@ func (d *dump) threadFromOutside(p *process, th *thread, home *ptrace.Registers)
 	if r.Blocked, err = th.traced.SigMask(); err != nil {
 		return err
 	}
-	pending, err := th.traced.Pending(false)
-	if err != nil {
-		return err
+	if !th.settled {
+		if th.pending, err = th.traced.Pending(false); err != nil {
+			return err
+		}
 	}
-	r.Pending = siginfos(pending)
+	r.Pending = siginfos(th.pending)
 	r.RSeq, r.RSeqSize, r.RSeqSignature, r.RSeqFlags = th.rseq.Pointer, th.rseq.Size, th.rseq.Signature, th.rseq.Flags
 	if r.RobustList, r.RobustListLen, err = robustList(th.tid); err != nil {
 		return err

@@ -32,9 +32,15 @@ func timerfdKind() fileKind {
 	}
 }
 
-// timerfd reads a timer through a descriptor of ours.
+// timerfd reads a timer through a descriptor of ours. It runs on meanwhile: what is left of
+// it and what it has counted belong together only if it did not expire between.
 func timerfd(fd int) (*specs.Timerfd, error) {
 	var value unix.ItimerSpec
+	before, err := timerfdInfo(fd)
+	if err != nil {
+		return nil, err
+	}
+	var info *procfs.Timerfd
 	for try := 0; ; try++ {
 		// A periodic timer that has expired stands still until somebody looks
 		// (fs/timerfd.c, do_timerfd_gettime): only then does the kernel count
@@ -42,21 +48,20 @@ func timerfd(fd int) (*specs.Timerfd, error) {
 		if err := unix.TimerfdGettime(fd, &value); err != nil {
 			return nil, err
 		}
+		if info, err = timerfdInfo(fd); err != nil {
+			return nil, err
+		}
 		// Between two periods nothing may be left for a moment.
-		if value.Value.Nano() > 0 || value.Interval.Nano() == 0 || try == 3 {
+		running := value.Value.Nano() > 0 || value.Interval.Nano() == 0
+		if running && info.Ticks == before.Ticks || try == 8 {
 			break
 		}
-		time.Sleep(100 * time.Microsecond)
-	}
-	info, err := procfs.ReadFDInfo(unix.Getpid(), fd)
-	if err != nil {
-		return nil, err
-	}
-	if info.Timerfd == nil {
-		return nil, errors.New("its fdinfo does not tell of a timer")
+		if before = info; !running {
+			time.Sleep(100 * time.Microsecond)
+		}
 	}
 	t := &specs.Timerfd{
-		Clock: int32(info.Timerfd.ClockID), Ticks: info.Timerfd.Ticks, SetFlags: uint32(info.Timerfd.SettimeFlags),
+		Clock: int32(info.ClockID), Ticks: info.Ticks, SetFlags: uint32(info.SettimeFlags),
 		Left: value.Value.Nano(), Interval: value.Interval.Nano(),
 	}
 	if t.Left > 0 && t.SetFlags&unix.TFD_TIMER_ABSTIME != 0 {
@@ -67,6 +72,17 @@ func timerfd(fd int) (*specs.Timerfd, error) {
 		t.Date = now.Nano() + t.Left
 	}
 	return t, nil
+}
+
+func timerfdInfo(fd int) (*procfs.Timerfd, error) {
+	info, err := procfs.ReadFDInfo(unix.Getpid(), fd)
+	if err != nil {
+		return nil, err
+	}
+	if info.Timerfd == nil {
+		return nil, errors.New("its fdinfo does not tell of a timer")
+	}
+	return info.Timerfd, nil
 }
 
 // cancelled tells whether the next read will fail since the clock was set: the

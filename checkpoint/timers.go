@@ -1,6 +1,10 @@
 package checkpoint
 
 import (
+	"bytes"
+	"errors"
+	"slices"
+
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -15,6 +19,76 @@ func askIntervals(q *inquiry, p *process) {
 				p.record.Intervals = append(p.record.Intervals, v)
 			}
 		}, unix.SYS_GETITIMER, uint64(which), out)
+	}
+}
+
+// settleTimers sees that timers and the signals that they send fit together. Timers run on
+// while their task stands still: one that expires between the two readings would be lost,
+// or come twice. A signal that waits already is not queued again, so it settles soon.
+func (d *dump) settleTimers(p *process) error {
+	r := p.record
+	for range settleTries {
+		now, err := p.pending()
+		if err != nil {
+			return err
+		}
+		settled := slices.EqualFunc(p.waiting, now, sameSignals) || len(r.Intervals) == 0 && len(r.Timers) == 0
+		p.takePending(now)
+		if settled {
+			return nil
+		}
+		r.Intervals, r.Timers = nil, nil
+		err = d.inquire(p, func(q *inquiry) {
+			askIntervals(q, p)
+			q.err = errors.Join(q.err, d.askTimers(q, p))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleTries bounds settleTimers where somebody outside sends signals all the time.
+const settleTries = 16
+
+func sameSignals(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal) }
+
+// pending reads the signals that wait: the process's, then the first thread's own, and of
+// other threads those that timers may send them.
+func (p *process) pending() ([][][]byte, error) {
+	shared, err := p.threads[0].traced.Pending(true)
+	if err != nil {
+		return nil, err
+	}
+	list := [][][]byte{shared}
+	for _, th := range p.targets() {
+		own, err := th.traced.Pending(false)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, own)
+	}
+	return list, nil
+}
+
+// targets are the threads to which timers send signals, and the first.
+func (p *process) targets() []*thread {
+	if slices.ContainsFunc(p.timers, func(t procfs.Timer) bool { return t.Notify == procfs.SigevThreadID }) {
+		return p.threads
+	}
+	return p.threads[:1]
+}
+
+// takePending keeps what pending has read.
+func (p *process) takePending(list [][][]byte) {
+	p.waiting = list
+	p.record.Pending = siginfos(list[0])
+	for i, th := range p.targets() {
+		th.pending, th.settled = list[i+1], true
+		if th.record != nil {
+			th.record.Pending = siginfos(th.pending)
+		}
 	}
 }
 

@@ -42,6 +42,7 @@ func TestPrograms(t *testing.T) {
 // restless are programs whose state goes on by itself.
 var restless = map[string]bool{
 	"timerfd":    true, // periodic timers tick
+	"alarms":     true, // timers of one shot are armed anew
 	"tcpfull":    true, // the kernel moves bytes from queue to queue
 	"inetsocket": true, // so does it here
 }

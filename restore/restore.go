@@ -91,7 +91,7 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"owners", r.restoreOwners},
 		{"zombies", r.endTasks},
 		{"watches", r.addWatches},
-		{"timers", r.armTimerfds},
+		{"timers", r.armTimers},
 		{"window", r.resized},
 		{"release", r.release},
 	}

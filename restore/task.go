@@ -26,7 +26,7 @@ func (r *restorer) restoreTasks() error {
 			{"restore process state", r.process},
 			{"restore limits", r.limits},
 			{"restore signal handlers", r.handlers},
-			{"restore timers", r.timers},
+			{"make timers", r.makeTimers},
 			{"restore threads", r.restoreThreads},
 			{"restore dumpable", r.dumpable},
 		} {

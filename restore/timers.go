@@ -9,31 +9,63 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// timers makes the interval and POSIX timers. They run from the release of the
-// tree: until then everything is stopped, and so is what they count for the
-// tasks; the time that the rest of the restore takes is lost to CLOCK_REALTIME ones.
-func (r *restorer) timers(t *task) error {
-	data, at := t.arena.Data()
-	var b batch
-	for i, v := range t.rec.Intervals {
-		off := i * 32
-		putTime(data[off:], v.Interval, 1000)
-		// A value of 0 would disarm: the timer is due.
-		putTime(data[off+16:], max(v.Value, 1000), 1000)
-		b.add("set interval timer", unix.SYS_SETITIMER, uint64(v.Which), at+uint64(off), 0)
-	}
-	if err := b.run(t, t.threads[0]); err != nil {
-		return err
-	}
+// makeTimers makes the POSIX timers. They stand still.
+func (r *restorer) makeTimers(t *task) error {
 	next := int32(0)
 	// The kernel lists the newest first, and so does the image.
 	for _, v := range slices.Backward(t.rec.Timers) {
 		var err error
-		if next, err = r.timer(t, v, next); err != nil {
+		if next, err = r.makeTimer(t, v, next); err != nil {
 			return fmt.Errorf("timer %d: %w", v.ID, err)
 		}
 	}
 	return nil
+}
+
+// armTimers starts all timers, last of all: they run even for a task that stands still, and
+// the signals of those that are due must not be among the ones that are drained.
+func (r *restorer) armTimers() error {
+	for _, t := range r.living() {
+		if err := r.armTask(t); err != nil {
+			return taskError("arm timers", t, err)
+		}
+	}
+	return r.armTimerfds()
+}
+
+// armTask starts the interval and POSIX timers of a task.
+func (r *restorer) armTask(t *task) error {
+	const size = 32
+	data, at := t.arena.Data()
+	var b batch
+	off := uint64(0)
+	room := func() ([]byte, uint64) {
+		off += size
+		return data[off-size : off], at + off - size
+	}
+	for _, v := range t.rec.Intervals {
+		value, addr := room()
+		putTime(value, v.Interval, 1000)
+		// A value of 0 would disarm: the timer is due.
+		putTime(value[16:], max(v.Value, 1000), 1000)
+		b.add("set interval timer", unix.SYS_SETITIMER, uint64(v.Which), addr, 0)
+	}
+	for _, v := range t.rec.Timers {
+		if v.Left == 0 && v.Interval == 0 {
+			continue
+		}
+		if int(off)+size > len(data) {
+			if err := b.run(t, t.threads[0]); err != nil {
+				return err
+			}
+			b, off = batch{}, 0
+		}
+		value, addr := room()
+		putTime(value, v.Interval, 1)
+		putTime(value[16:], max(v.Left, 1), 1)
+		b.add(fmt.Sprintf("set timer %d", v.ID), unix.SYS_TIMER_SETTIME, uint64(v.ID), 0, addr, 0)
+	}
+	return b.run(t, t.threads[0])
 }
 
 // putTime writes a struct timeval (unit 1000) or timespec (unit 1).
@@ -46,11 +78,11 @@ func putTime(b []byte, ns, unit int64) {
 // 6.16, prctl(2)).
 const prTimerCreateRestoreIDs = 77
 
-// timer makes one POSIX timer with its number, and returns the number that the
+// makeTimer makes one POSIX timer with its number, and returns the number that the
 // kernel would give next.
-func (r *restorer) timer(t *task, v specs.Timer, next int32) (int32, error) {
+func (r *restorer) makeTimer(t *task, v specs.Timer, next int32) (int32, error) {
 	data, at := t.arena.Data()
-	const idOff, specOff = 64, 128
+	const idOff = 64
 	clear(data[:256])
 	putWord(data, v.Value)
 	putWord32(data[8:], uint32(v.Signal))
@@ -72,14 +104,6 @@ func (r *restorer) timer(t *task, v specs.Timer, next int32) (int32, error) {
 		}
 	} else if calls[1].Ret < 0 {
 		return 0, unix.Errno(-calls[1].Ret)
-	}
-	if v.Left == 0 && v.Interval == 0 {
-		return v.ID + 1, nil
-	}
-	putTime(data[specOff:], v.Interval, 1)
-	putTime(data[specOff+16:], max(v.Left, 1), 1)
-	if _, err := r.call(t, unix.SYS_TIMER_SETTIME, uint64(v.ID), 0, at+specOff, 0); err != nil {
-		return 0, err
 	}
 	return v.ID + 1, nil
 }
