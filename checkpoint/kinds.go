@@ -41,6 +41,7 @@ func fileKinds() []fileKind {
 		inotifyKind(),
 		inetSocketKind(),
 		unixSocketKind(),
+		netlinkSocketKind(),
 	}
 }
 

@@ -49,6 +49,7 @@ func fileKinds() []fileKind {
 		inotifyKind(),
 		inetSocketKind(),
 		unixSocketKind(),
+		netlinkSocketKind(),
 	}
 }
 

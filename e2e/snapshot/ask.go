@@ -97,6 +97,9 @@ var socketOptions = []struct {
 	{"keepidle", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}, {"keepintvl", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
 	{"keepcnt", unix.IPPROTO_TCP, unix.TCP_KEEPCNT}, {"user_timeout", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT},
 	{"defer_accept", unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT}, {"congestion", unix.IPPROTO_TCP, unix.TCP_CONGESTION},
+	{"netlink groups", unix.SOL_NETLINK, unix.NETLINK_LIST_MEMBERSHIPS}, {"netlink pktinfo", unix.SOL_NETLINK, unix.NETLINK_PKTINFO},
+	{"netlink ext_ack", unix.SOL_NETLINK, unix.NETLINK_EXT_ACK}, {"netlink no_enobufs", unix.SOL_NETLINK, unix.NETLINK_NO_ENOBUFS},
+	{"netlink strict", unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK}, {"netlink cap_ack", unix.SOL_NETLINK, unix.NETLINK_CAP_ACK},
 	{"fastopen", unix.IPPROTO_TCP, unix.TCP_FASTOPEN}, {"syncnt", unix.IPPROTO_TCP, unix.TCP_SYNCNT},
 }
 

@@ -35,6 +35,9 @@ func ReadTaskFDInfo(pid, tid, fd int) (FDInfo, error) {
 	return read(pid, task(tid, "fdinfo/"+strconv.Itoa(fd)), ParseFDInfo)
 }
 
+// ReadNetlink reads /proc/PID/net/netlink: the sockets of the process's network namespace.
+func ReadNetlink(pid int) ([]Netlink, error) { return read(pid, "net/netlink", ParseNetlink) }
+
 // ReadLimits reads /proc/PID/limits.
 func ReadLimits(pid int) ([NumLimits][2]uint64, error) { return read(pid, "limits", ParseLimits) }
 
