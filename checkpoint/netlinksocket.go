@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rethaw/rethaw/internal/inet"
 	"github.com/rethaw/rethaw/internal/procfs"
@@ -11,15 +12,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netlinkProtocols are those whose sockets have no state in the kernel beyond what can be
-// read: of others it keeps what they have asked for (a queue of packets, the role of the
-// audit daemon) under their address, and shows it nowhere.
-var netlinkProtocols = map[int]string{
-	unix.NETLINK_ROUTE:          "route",
-	unix.NETLINK_SOCK_DIAG:      "sock_diag",
-	unix.NETLINK_XFRM:           "xfrm",
-	unix.NETLINK_KOBJECT_UEVENT: "uevent",
-	unix.NETLINK_GENERIC:        "generic",
+// netlinkProtocol is what the kernel keeps for sockets of a protocol beyond what can be read
+// of them.
+type netlinkProtocol struct {
+	number int
+	// hostState tells that it keeps something for processes of the host's first pid
+	// namespace alone: the role of the audit daemon (kernel/audit.c, audit_netlink_ok).
+	hostState bool
+}
+
+// netlinkProtocols are those without any. For others the kernel keeps what they have asked
+// for, such as a queue of packets, under their address, and shows it nowhere.
+var netlinkProtocols = []netlinkProtocol{
+	{unix.NETLINK_ROUTE, false},
+	{unix.NETLINK_SOCK_DIAG, false},
+	{unix.NETLINK_XFRM, false},
+	{unix.NETLINK_KOBJECT_UEVENT, false},
+	{unix.NETLINK_GENERIC, false},
+	{unix.NETLINK_AUDIT, true},
 }
 
 // netlinkOptions are the options of level SOL_NETLINK that can be read back (netlink(7),
@@ -53,7 +63,9 @@ func refuseNetlink(d *dump, f *openFile) error {
 	if err != nil {
 		return err
 	}
-	if _, known := netlinkProtocols[protocol]; !known {
+	if !slices.ContainsFunc(netlinkProtocols, func(p netlinkProtocol) bool {
+		return p.number == protocol && !(p.hostState && d.target.Host)
+	}) {
 		return f.unsupported(fmt.Sprintf("is a netlink socket of protocol %d, for which the kernel keeps what it does not show", protocol),
 			"close it before the checkpoint")
 	}
