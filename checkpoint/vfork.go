@@ -19,11 +19,14 @@ func (f *frozen) letVforkEnd(parent *thread) error {
 	if err != nil {
 		return nil
 	}
-	for _, pid := range below {
+	blocked := inClone(parent)
+	for i, pid := range below {
 		// A machine under load is slow to stop anybody: only a child that lives
-		// in its parent's memory is waited for.
+		// in its parent's memory is waited for, or the youngest one of a parent that is
+		// blocked in the call that made it (CLONE_VFORK without CLONE_VM).
 		child := f.threads[pid]
-		if child == nil || kcmp(parent.tid, pid, kcmpVM, 0, 0) != 0 {
+		youngest := blocked && i == len(below)-1
+		if child == nil || !youngest && kcmp(parent.tid, pid, kcmpVM, 0, 0) != 0 {
 			continue
 		}
 		if child.stop == (ptrace.Stop{}) {
@@ -50,4 +53,14 @@ func (f *frozen) letVforkEnd(parent *thread) error {
 		}
 	}
 	return nil
+}
+
+// inClone tells whether a thread is blocked in a call that makes a child: it waits for the
+// child then.
+func inClone(th *thread) bool {
+	s, err := procfs.ReadSyscall(th.tid, th.tid)
+	if err != nil || s.Running {
+		return false
+	}
+	return s.Number == unix.SYS_CLONE || s.Number == unix.SYS_CLONE3
 }

@@ -124,8 +124,9 @@ func (r *restorer) install(t *task) error {
 	return restoreLimit()
 }
 
-// roomFor raises the soft limit of open files if a number does not fit, and
-// returns what puts it back.
+// roomFor raises the limit of open files if a number does not fit, and returns what puts
+// it back. A table that is full to the hard limit needs more than that for a moment, for
+// which we need CAP_SYS_RESOURCE.
 func (r *restorer) roomFor(t *task, n int) (func() error, error) {
 	limits, err := procfs.ReadLimits(t.pid)
 	if err != nil {
@@ -135,11 +136,9 @@ func (r *restorer) roomFor(t *task, n int) (func() error, error) {
 	if now[0] > uint64(n) {
 		return func() error { return nil }, nil
 	}
-	if now[1] <= uint64(n) {
-		return nil, fmt.Errorf("descriptor %d does not fit the limit of %d open files", n-2, now[1])
-	}
-	if err := r.setLimit(t, unix.RLIMIT_NOFILE, [2]uint64{now[1], now[1]}); err != nil {
-		return nil, err
+	wide := max(now[1], uint64(n)+1)
+	if err := r.setLimit(t, unix.RLIMIT_NOFILE, [2]uint64{wide, wide}); err != nil {
+		return nil, fmt.Errorf("make room for descriptor %d, the limit being %d open files: %w (give the container two more, or restore with CAP_SYS_RESOURCE)", n-2, now[1], err)
 	}
 	return func() error { return r.setLimit(t, unix.RLIMIT_NOFILE, now) }, nil
 }
