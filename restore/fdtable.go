@@ -124,8 +124,8 @@ func (r *restorer) install(t *task) error {
 	return restoreLimit()
 }
 
-// roomFor raises the limit of open files if a number does not fit, and returns what puts
-// it back. A table that is full to the hard limit needs more than that for a moment, for
+// roomFor raises the limit of open files if n numbers do not fit, and returns what puts it
+// back. A table that is full to the hard limit needs more than that for a moment, for
 // which we need CAP_SYS_RESOURCE.
 func (r *restorer) roomFor(t *task, n int) (func() error, error) {
 	limits, err := procfs.ReadLimits(t.pid)
@@ -133,10 +133,10 @@ func (r *restorer) roomFor(t *task, n int) (func() error, error) {
 		return nil, err
 	}
 	now := limits[unix.RLIMIT_NOFILE]
-	if now[0] > uint64(n) {
+	if now[0] >= uint64(n) {
 		return func() error { return nil }, nil
 	}
-	wide := max(now[1], uint64(n)+1)
+	wide := max(now[1], uint64(n))
 	if err := r.setLimit(t, unix.RLIMIT_NOFILE, [2]uint64{wide, wide}); err != nil {
 		return nil, fmt.Errorf("make room for descriptor %d, the limit being %d open files: %w (give the container two more, or restore with CAP_SYS_RESOURCE)", n-2, now[1], err)
 	}

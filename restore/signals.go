@@ -2,6 +2,7 @@ package restore
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -36,8 +37,23 @@ func (r *restorer) handlers(t *task) error {
 }
 
 // queue puts pending signals back, with what they carry. Only a task itself may
-// queue every kind (rt_sigqueueinfo(2)). All signals are blocked meanwhile.
+// queue every kind (rt_sigqueueinfo(2)). All signals are blocked meanwhile. There may be as
+// many as RLIMIT_SIGPENDING lets wait.
 func (r *restorer) queue(t *task, th *thread, pending []specs.Siginfo, shared bool) error {
+	data, _ := t.arena.Data()
+	for some := range slices.Chunk(pending, len(data)/siginfoSize) {
+		if err := r.queueSome(t, th, some, shared); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// siginfoSize is SI_MAX_SIZE, the bytes of a siginfo_t (asm-generic/siginfo.h).
+const siginfoSize = 128
+
+// queueSome queues as many as the arena has room for.
+func (r *restorer) queueSome(t *task, th *thread, pending []specs.Siginfo, shared bool) error {
 	data, at := t.arena.Data()
 	var b batch
 	for i, info := range pending {

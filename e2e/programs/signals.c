@@ -16,6 +16,7 @@ struct ksigaction { /* what the kernel has, without glibc's view */
 	uint64_t mask;
 };
 #define RT (SIGRTMIN + 3)
+#define MANY 9000 /* more than a megabyte of siginfo */
 static struct ksigaction before[65];
 static int in_handler, leave, done;
 static char altstack[65536] __attribute__((aligned(64)));
@@ -75,7 +76,7 @@ static void build(void)
 {
 	queue(SIGUSR2, 1, 0);
 	queue(SIGTERM, 2, 0);
-	for (long v = 10; v < 30; v++)
+	for (long v = 10; v < MANY; v++)
 		queue(RT, v, 0); /* keeps its order */
 	queue(RT + 1, 40, tid);
 	queue(SIGUSR2, 41, tid); /* pending privately and shared at once */
@@ -176,7 +177,7 @@ int main(void)
 		expect("private", SIGUSR2, 41); /* the private one comes first */
 		expect("shared", SIGUSR2, 1);
 		expect("shared", SIGTERM, 2);
-		for (long v = 10; v < 30; v++)
+		for (long v = 10; v < MANY; v++)
 			expect("shared", RT, v);
 		expect("private", RT + 1, 40);
 		for (long v = 50; v < 55; v++)
