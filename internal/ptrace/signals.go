@@ -48,7 +48,9 @@ func (t *Thread) Pending(shared bool) ([][]byte, error) {
 		for i := range int(n) {
 			all = append(all, append([]byte(nil), buf[i*siginfoSize:(i+1)*siginfoSize]...))
 		}
-		if n < batch {
+		// Fewer than asked for is not the end: the kernel breaks off when a signal
+		// waits for us, such as those of Go's scheduler (ptrace_peek_siginfo).
+		if n == 0 {
 			return all, nil
 		}
 	}
