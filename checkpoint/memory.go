@@ -120,7 +120,7 @@ var defaultFlags = map[string]bool{
 func (d *dump) area(p *process, v *procfs.VMA) (specs.Area, error) {
 	a := specs.Area{
 		Start: v.Start, End: v.End, Prot: prot(v.Perms), Shared: v.Shared, Kind: "anon",
-		Name: v.AnonName, PKey: int32(v.ProtectionKey),
+		Name: v.AnonName, PKey: int32(v.ProtectionKey), Policy: p.policies[v.Start],
 	}
 	for _, f := range v.VmFlags {
 		// "ac" tells that a private area was writable once.

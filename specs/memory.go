@@ -1,5 +1,7 @@
 package specs
 
+import "slices"
+
 // Memory is an address space (struct mm_struct): its areas and the places that
 // prctl(PR_SET_MM_MAP) sets.
 type Memory struct {
@@ -69,6 +71,8 @@ type Area struct {
 	// HugePage is log2 of the page size of an anonymous area of huge pages
 	// (MAP_HUGETLB), 0 for others.
 	HugePage uint32 `cbor:"13,keyasint,omitempty"`
+	// Policy is that of mbind(2), nil without one.
+	Policy *MemoryPolicy `cbor:"14,keyasint,omitempty"`
 }
 
 // HeirOf tells whether the area can be what a fork has made of p, an area of the
@@ -79,7 +83,10 @@ func (a *Area) HeirOf(p *Area) bool {
 		return false
 	}
 	for _, f := range p.Flags {
-		if f == "dc" || f == "wf" { // MADV_DONTFORK, MADV_WIPEONFORK
+		switch {
+		case f == "dc", f == "wf": // MADV_DONTFORK, MADV_WIPEONFORK
+			return false
+		case (f == "hg" || f == "nh") && !slices.Contains(a.Flags, f): // the advice cannot be taken back
 			return false
 		}
 	}

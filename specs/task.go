@@ -60,6 +60,8 @@ type Task struct {
 	Comm string `cbor:"28,keyasint,omitempty"`
 	UID  uint32 `cbor:"29,keyasint,omitempty"`
 	GID  uint32 `cbor:"30,keyasint,omitempty"`
+	// Attributes are further settings.
+	Attributes *ProcessAttributes `cbor:"32,keyasint,omitempty"`
 }
 
 // RecordType implements Record.

@@ -35,10 +35,12 @@ type Thread struct {
 	Seccomp   *Seccomp `cbor:"21,keyasint,omitempty"`
 	// TimerSlack is in nanoseconds (PR_SET_TIMERSLACK).
 	TimerSlack uint64 `cbor:"22,keyasint,omitempty"`
-	// IOFlusher, MCEKill and TSC are prctl(2) state of the thread.
+	// TSC is that of PR_SET_TSC.
 	TSC int32 `cbor:"23,keyasint,omitempty"`
 	// IOPrio is that of ioprio_get(2).
 	IOPrio int32 `cbor:"24,keyasint,omitempty"`
+	// Attributes are further settings.
+	Attributes *ThreadAttributes `cbor:"25,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
@@ -87,6 +89,11 @@ type Sched struct {
 	Flags    uint64 `cbor:"4,keyasint,omitempty"`
 	// Affinity is the mask of sched_setaffinity(2), lowest processor first.
 	Affinity []byte `cbor:"5,keyasint,omitempty"`
+	// Runtime, Deadline and Period are those of SCHED_DEADLINE in nanoseconds; Runtime
+	// is the slice of a thread of another policy that has asked for one.
+	Runtime  uint64 `cbor:"6,keyasint,omitempty"`
+	Deadline uint64 `cbor:"7,keyasint,omitempty"`
+	Period   uint64 `cbor:"8,keyasint,omitempty"`
 }
 
 // Seccomp is the state of seccomp(2) that the program brought about itself.

@@ -10,7 +10,6 @@
 #include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <linux/io_uring.h>
-#include <linux/mempolicy.h>
 #include <linux/netlink.h>
 #include <linux/perf_event.h>
 #include <linux/seccomp.h>
@@ -201,20 +200,6 @@ static void check_key(void)
 	char b[8] = {0};
 	CHECK(syscall(SYS_keyctl, 11 /* READ */, id, b, 8) == 6 && !strcmp(b, "secret"), "the key has %s", b);
 }
-struct attr {
-	uint32_t size, policy;
-	uint64_t flags;
-	int32_t nice;
-	uint32_t priority;
-	uint64_t runtime, deadline, period;
-};
-static void slow(void)
-{
-	struct attr a = {.size = sizeof a, .policy = 6, .runtime = 1000000, .deadline = 100000000, .period = 100000000};
-	if (syscall(SYS_sched_setattr, 0, &a, 0))
-		_exit(1);
-}
-static void make_deadline(void) { child = spawn(slow); }
 static void no_wx(void) { if (prctl(65 /* PR_SET_MDWE */, 1, 0, 0, 0)) _exit(1); }
 static void make_mdwe(void) { child = spawn(no_wx); }
 static void make_cookie(void) { TRY(prctl(62 /* PR_SCHED_CORE */, 1, 0, 0, 0)); }
@@ -249,23 +234,19 @@ static void make_ldt(void)
 	TRY(syscall(SYS_modify_ldt, 1, &d, sizeof d));
 }
 static void make_ports(void) { TRY(ioperm(0x80, 1, 1)); }
-static void make_policy(void)
-{
-	unsigned long nodes = 1;
-	TRY(syscall(SYS_set_mempolicy, MPOL_BIND, &nodes, 8));
-}
-static void make_policy_area(void)
-{
-	unsigned long nodes = 1;
-	map = MUST(mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-	TRY(syscall(SYS_mbind, map, 1 << 20, MPOL_INTERLEAVE, &nodes, 8, 0));
-}
 static void make_sigio_pipe(void)
 {
 	int p[2];
 	TRY(pipe2(p, O_EXCL /* O_NOTIFICATION_PIPE */));
 	fd = p[0];
 }
+static void dispatched(void)
+{
+	static char allow; /* PR_SYS_DISPATCH_FILTER_ALLOW */
+	if (prctl(59 /* PR_SET_SYSCALL_USER_DISPATCH */, 1, 0, 0, &allow))
+		_exit(1);
+}
+static void make_dispatch(void) { child = spawn(dispatched); }
 static void make_cgroup(void)
 {
 	/* the test moves the child */
@@ -285,10 +266,9 @@ static const struct {
 	{"thread-netns", make_threadns, alive}, {"seccomp-notify", make_notify, alive}, {"landlock", make_landlock, alive},
 	{"landlock-fd", make_landlock_fd, alive}, {"keyring-session", make_keyring_session, check_key},
 	{"keyring-process", make_keyring_process, check_key}, {"keyring-thread", make_keyring_thread, check_key},
-	{"deadline", make_deadline, alive}, {"mdwe", make_mdwe, alive}, {"cookie", make_cookie, alive},
+	{"mdwe", make_mdwe, alive}, {"cookie", make_cookie, alive},
 	{"lease", make_lease, check_lease}, {"dnotify", make_dnotify, alive}, {"aio", make_aio, check_aio},
-	{"ldt", make_ldt, alive}, {"ports", make_ports, alive}, {"policy", make_policy, alive},
-	{"policy-area", make_policy_area, alive}, {"notification-pipe", make_sigio_pipe, alive}, {"cgroup", make_cgroup, alive},
+	{"ldt", make_ldt, alive}, {"ports", make_ports, alive}, {"notification-pipe", make_sigio_pipe, alive}, {"dispatch", make_dispatch, alive}, {"cgroup", make_cgroup, alive},
 };
 
 int main(int argc, char **argv)
