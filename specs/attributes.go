@@ -47,3 +47,29 @@ func (a *ProcessAttributes) Zero() bool { return *a == ProcessAttributes{} }
 func (a *ThreadAttributes) Zero() bool {
 	return a.MCEKill == 0 && len(a.Speculation) == 0 && a.Policy == nil
 }
+
+func (a *ProcessAttributes) validate() error {
+	if a == nil {
+		return nil
+	}
+	// MEMBARRIER_CMD_REGISTER_*.
+	return first(subset("membarrier", a.Membarrier, 1<<2|1<<4|1<<6|1<<8), within("autogroup", a.Autogroup, -20, 19))
+}
+
+func (a *ThreadAttributes) validate() error {
+	if a == nil {
+		return nil
+	}
+	return first(within("policy of memory errors", a.MCEKill, 0, 2), atMost("speculation", len(a.Speculation), 16),
+		each("speculation", a.Speculation, func(s *Speculation) error {
+			return first(within("kind", s.Which, 0, 15), subset("control", s.Control, 1<<1|1<<2|1<<3|1<<4))
+		}), a.Policy.validate())
+}
+
+func (p *MemoryPolicy) validate() error {
+	const modeFlags = 1<<13 | 1<<14 | 1<<15 // MPOL_MODE_FLAGS
+	if p == nil {
+		return nil
+	}
+	return first(within("memory policy", p.Mode&^modeFlags, 1, 6), atMost("nodes", len(p.Nodes), 128))
+}

@@ -112,3 +112,61 @@ type SeccompFilter struct {
 	Program []byte `cbor:"1,keyasint,omitempty"`
 	Flags   uint64 `cbor:"2,keyasint,omitempty"`
 }
+
+// Bounds of a thread's state: registers of any machine, the extended state with all
+// that AMX and AVX-512 add, filters of BPF_MAXINSNS, masks of as many processors as
+// any kernel has.
+const (
+	maxRegisters = 4096
+	maxXState    = 64 << 10
+	maxFilter    = 4096
+	maxFilters   = 4096
+	maxAffinity  = 8192 / 8
+)
+
+// Validate implements Record.
+func (t *Thread) Validate() error {
+	return first(
+		within("tid", t.TID, 1, MaxPID), text("name", t.Comm, MaxComm), within("size of the registers", len(t.Registers), 1, maxRegisters),
+		atMost("extended state", len(t.XState), maxXState), atMost("queued signals", len(t.Pending), maxQueue),
+		each("queued signal", t.Pending, (*Siginfo).validate), signal("parent death signal", t.PDeathSig),
+		within("alternate stack", t.AltStackSize, 0, MaxAddress), t.Sleep.validate(), t.Creds.validate(), t.Sched.validate(), t.Seccomp.validate(),
+		within("I/O priority", t.IOPrio, 0, 0xffff), t.Attributes.validate(),
+	)
+}
+
+func (s *Sleep) validate() error {
+	if s == nil {
+		return nil
+	}
+	return first(within("sleeping call", s.Syscall, 0, 1<<16), within("time left", s.Left, -1, MaxTime))
+}
+
+func (c *Creds) validate() error {
+	return first(ownable(c.UID, c.GID), ownable(c.EUID, c.EGID), ownable(c.SUID, c.SGID), ownable(c.FSUID, c.FSGID),
+		atMost("groups", len(c.Groups), MaxGroups), subset("securebits", c.SecureBits, 0xff), text("label", c.Label, MaxPath))
+}
+
+func (s *Sched) validate() error {
+	return first(within("scheduling policy", s.Policy, 0, 7), within("priority", s.Priority, 0, 99), within("nice value", s.Nice, -20, 19),
+		atMost("affinity", len(s.Affinity), maxAffinity), within("runtime", s.Runtime, 0, MaxTime), within("deadline", s.Deadline, 0, MaxTime),
+		within("period", s.Period, 0, MaxTime))
+}
+
+func (s *Seccomp) validate() error {
+	if s == nil {
+		return nil
+	}
+	return first(within("seccomp mode", s.Mode, 0, 2), atMost("filters", len(s.Filters), maxFilters), within("inherited filters", s.Inherited, 0, len(s.Filters)),
+		each("filter", s.Filters, func(f *SeccompFilter) error {
+			return first(within("size", len(f.Program), filterEntry, maxFilter*filterEntry), sockFilter("program", f.Program))
+		}))
+}
+
+// filterEntry is the size of struct sock_filter.
+const filterEntry = 8
+
+// sockFilter checks the form of a classic BPF program, which may be missing.
+func sockFilter(name string, program []byte) error {
+	return first(atMost(name, len(program), maxFilter*filterEntry), sized(name+"'s last entry", len(program)%filterEntry, 0))
+}
