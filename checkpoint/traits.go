@@ -3,8 +3,10 @@ package checkpoint
 import (
 	"os"
 	"strings"
+	"unsafe"
 
 	"github.com/rethaw/rethaw/internal/procfs"
+	"golang.org/x/sys/unix"
 )
 
 // checkTraits refuses what /proc tells of a process and a restore would not bring
@@ -19,7 +21,7 @@ func (d *dump) checkTraits(p *process) []error {
 	if err := d.checkExe(p); err != nil {
 		problems = append(problems, err)
 	}
-	return problems
+	return append(problems, d.checkDirs(p)...)
 }
 
 // Flags of a task that PR_SET_IO_FLUSHER sets, both of them (include/linux/sched.h).
@@ -41,6 +43,8 @@ var traits = []struct {
 		func(_ *dump, p *process) (bool, error) {
 			return p.status.UntagMask != 0 && p.status.UntagMask != ^uint64(0), nil
 		}},
+	{"core scheduling", "has given the task a cookie (PR_SCHED_CORE)", "start the program without it",
+		func(_ *dump, p *process) (bool, error) { return coreCookie(p.pid) != 0, nil }},
 	{"task", "is an I/O flusher (PR_SET_IO_FLUSHER)", "clear it before the checkpoint",
 		func(_ *dump, p *process) (bool, error) {
 			const both = pfMemallocNoIO | pfLocalThrottle
@@ -85,4 +89,16 @@ func cgroupsOf(pid int) (string, error) {
 		b.WriteString(strings.Join(g.Controllers, ",") + ":" + g.Path + "\n")
 	}
 	return b.String(), err
+}
+
+// coreCookie is that of PR_SCHED_CORE_GET (prctl(2)), 0 on kernels and processors
+// without it.
+func coreCookie(pid int) uint64 {
+	const schedCore, get, scopeProcess = 62, 0, 0
+	var cookie uint64
+	_, _, errno := unix.Syscall6(unix.SYS_PRCTL, schedCore, get, uintptr(pid), scopeProcess, uintptr(unsafe.Pointer(&cookie)), 0)
+	if errno != 0 {
+		return 0
+	}
+	return cookie
 }

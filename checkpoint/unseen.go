@@ -46,6 +46,10 @@ func secrets() []secret {
 			remedy: "start the program without it", has: hasMDWE, needs: []string{"mm_struct.flags"}},
 		{object: "local descriptor table", reason: "has entries (modify_ldt(2))", remedy: "clear them before the checkpoint",
 			has: points("task_struct.mm", "mm_struct.context.ldt"), needs: []string{"mm_struct.context.ldt"}},
+		{object: "I/O ports", reason: "may be used (ioperm(2))", remedy: "give them up before the checkpoint",
+			has: points("task_struct.thread.io_bitmap"), everyThread: true, needs: []string{"task_struct.thread.io_bitmap"}},
+		{object: "protection keys", reason: "are allocated (pkey_alloc(2))", remedy: "free them before the checkpoint",
+			has: allocatesKeys, needs: []string{"mm_struct.context.pkey_allocation_map"}},
 		{object: "system calls", reason: "are dispatched to the program (PR_SET_SYSCALL_USER_DISPATCH)", remedy: "switch it off before the checkpoint",
 			has: dispatches, everyThread: true, needs: []string{"task_struct.syscall_dispatch"}},
 		{object: "landlock domain", reason: "restricts the task (landlock_restrict_self(2))", remedy: "start the program without it",
@@ -177,6 +181,16 @@ func points(steps ...string) func(*dump, *kmem.Reader, uint64, uint64) (bool, er
 func hasMDWE(_ *dump, k *kmem.Reader, _, thread uint64) (bool, error) {
 	flags, err := k.Follow(thread, "task_struct.mm", "mm_struct.flags")
 	return flags&(1<<mmfHasMDWE) != 0, err
+}
+
+// allocatesKeys looks at the map of 16 bits, of which key 0 is everybody's.
+func allocatesKeys(_ *dump, k *kmem.Reader, _, thread uint64) (bool, error) {
+	at, err := k.Follow(thread, "task_struct.mm", "mm_struct.context.pkey_allocation_map&")
+	if err != nil {
+		return false, err
+	}
+	keys, err := k.Half(at)
+	return keys&0xfffe != 0, err
 }
 
 // dispatches looks at selector, offset and length, which are all 0 while it is

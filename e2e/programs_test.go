@@ -30,6 +30,10 @@ func TestPrograms(t *testing.T) {
 				wantRefusal(t, p, why)
 				return
 			}
+			// What check passes the checkpoints of the cycle must not refuse.
+			if r := p.TryRethaw("check", p.ID); r.Code != 0 && !dryRun() {
+				t.Errorf("check: %v", r)
+			}
 			s := subject{
 				Container: p.Container,
 				verify:    func(t *testing.T, when string) { t.Helper(); p.Check(when) },

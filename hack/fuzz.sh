@@ -1,8 +1,11 @@
 #!/bin/bash
-# Runs every fuzz target of the repository, one after the other, for the given time each.
+# Runs every fuzz target of the repository, or of the named packages, one after the
+# other, for the given time each.
 set -euo pipefail
 time=${1:-20s}
-for package in $(go list ./...); do
+shift || true
+(($#)) || set -- ./...
+for package in $(go list "$@"); do
 	while read -r target; do
 		[[ $target == Fuzz* ]] || continue
 		echo "== $package $target"

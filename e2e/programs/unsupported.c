@@ -20,6 +20,7 @@
 #include <sched.h>
 #include <sys/fanotify.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/io.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -234,12 +235,6 @@ static void make_ldt(void)
 	TRY(syscall(SYS_modify_ldt, 1, &d, sizeof d));
 }
 static void make_ports(void) { TRY(ioperm(0x80, 1, 1)); }
-static void make_sigio_pipe(void)
-{
-	int p[2];
-	TRY(pipe2(p, O_EXCL /* O_NOTIFICATION_PIPE */));
-	fd = p[0];
-}
 static void dispatched(void)
 {
 	static char allow; /* PR_SYS_DISPATCH_FILTER_ALLOW */
@@ -247,6 +242,34 @@ static void dispatched(void)
 		_exit(1);
 }
 static void make_dispatch(void) { child = spawn(dispatched); }
+static void make_hidden_cwd(void)
+{
+	MUST(mkdir("/tmp/under", 0700));
+	MUST(chdir("/tmp/under"));
+	if (mount("none", "/tmp/under", "tmpfs", 0, NULL))
+		SKIP("mount");
+}
+static void make_bind(void)
+{
+	MUST(mkdir("/tmp/bound", 0700));
+	if (mount("/programs", "/tmp/bound", NULL, MS_BIND, NULL))
+		SKIP("mount");
+}
+static void make_proc(void)
+{
+	MUST(mkdir("/tmp/proc", 0700));
+	if (mount("proc", "/tmp/proc", "proc", 0, NULL))
+		SKIP("mount");
+}
+static void make_unmounted(void) { TRY(umount2("/dev/mqueue", MNT_DETACH)); }
+static void make_readonly(void) { TRY(mount(NULL, "/run", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL)); }
+static void make_hugetlbfs(void)
+{
+	MUST(mkdir("/tmp/huge", 0700));
+	if (mount("none", "/tmp/huge", "hugetlbfs", 0, NULL))
+		SKIP("mount");
+	fd = MUST(open("/tmp/huge/file", O_RDWR | O_CREAT, 0600));
+}
 static void make_cgroup(void)
 {
 	/* the test moves the child */
@@ -268,7 +291,8 @@ static const struct {
 	{"keyring-process", make_keyring_process, check_key}, {"keyring-thread", make_keyring_thread, check_key},
 	{"mdwe", make_mdwe, alive}, {"cookie", make_cookie, alive},
 	{"lease", make_lease, check_lease}, {"dnotify", make_dnotify, alive}, {"aio", make_aio, check_aio},
-	{"ldt", make_ldt, alive}, {"ports", make_ports, alive}, {"notification-pipe", make_sigio_pipe, alive}, {"dispatch", make_dispatch, alive}, {"cgroup", make_cgroup, alive},
+	{"ldt", make_ldt, alive}, {"ports", make_ports, alive}, {"dispatch", make_dispatch, alive}, {"hidden-cwd", make_hidden_cwd, alive}, {"mount-bind", make_bind, alive}, {"mount-proc", make_proc, alive},
+	{"unmounted", make_unmounted, alive}, {"read-only", make_readonly, alive}, {"hugetlbfs", make_hugetlbfs, alive}, {"cgroup", make_cgroup, alive},
 };
 
 int main(int argc, char **argv)
