@@ -29,7 +29,7 @@ var unknownKinds = []struct{ link, what, remedy string }{
 
 // families are the socket families that no handler knows (address_families(7)).
 var families = map[int]string{
-	unix.AF_NETLINK: "a netlink(7) socket", unix.AF_PACKET: "a packet(7) socket", unix.AF_ALG: "a socket of the kernel's cryptography (AF_ALG)",
+	unix.AF_PACKET: "a packet(7) socket", unix.AF_ALG: "a socket of the kernel's cryptography (AF_ALG)",
 	unix.AF_VSOCK: "a vsock(7) socket", unix.AF_XDP: "an AF_XDP socket", unix.AF_CAN: "a CAN bus socket", unix.AF_BLUETOOTH: "a Bluetooth socket",
 	unix.AF_TIPC: "a TIPC socket", unix.AF_SMC: "an SMC socket", unix.AF_KEY: "a PF_KEY socket", unix.AF_RDS: "an RDS socket", unix.AF_QIPCRTR: "a Qualcomm IPC router socket",
 }

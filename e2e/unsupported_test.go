@@ -29,7 +29,7 @@ var unsupported = map[string]string{
 	"userfaultfd":     "fd 3 (anon_inode:[userfaultfd]): is a userfaultfd(2)",
 	"secret":          "is secret memory",
 	"fanotify":        "is a fanotify(7) group",
-	"netlink":         "is a netlink(7) socket",
+	"netlink":         "is a netlink socket of protocol 12",
 	"packet":          "is a packet(7) socket",
 	"alg":             "cryptography (AF_ALG)",
 	"vsock":           "is a vsock(7) socket",

@@ -147,6 +147,8 @@ func plausible(r specs.Record) {
 		g.Interface, g.Group, g.Mode, g.Sources = "eth0", address[4:8], 1, [][]byte{address[4:8]}
 		r.Waiting[0].Local, r.Waiting[0].Remote = address, address
 		r.TCP.Window, r.TCP.Unsent = make([]byte, 20), 1
+	case *specs.NetlinkSocket:
+		r.Kind, r.Protocol, r.Options = 3, 0, option
 	case *specs.Terminal:
 		r.Pair.Termios, r.Pair.Size = make([]byte, 44), make([]byte, 8)
 	case *specs.Tmpfs:

@@ -159,6 +159,7 @@ func allNonsense() []nonsense {
 		row("address of another family", "family of the remote", func(r *specs.InetSocket) { r.Remote = make([]byte, 16) }),
 		row("peer that is a task", "TCP.Peer", func(r *specs.InetSocket) { r.TCP.Peer = self }),
 		row("more unsent than there is", "unsent", func(r *specs.InetSocket) { r.TCP.Unsent = 9999 }),
+		row("protocol 99", "protocol", func(r *specs.NetlinkSocket) { r.Protocol = 99 }),
 		row("terminal of 2^31-1", "number", func(r *specs.Terminal) { r.Index = math.MaxInt32 }),
 		row("short settings", "settings", func(r *specs.Terminal) { r.Pair.Termios = make([]byte, 7) }),
 

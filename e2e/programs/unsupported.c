@@ -92,7 +92,7 @@ static void make_secret(void)
 }
 static void check_secret(void) { CHECK(!strcmp(map, "secret"), "the memory holds %.20s", (char *)map); }
 static void make_fanotify(void) { fd = TRY(fanotify_init(FAN_CLASS_NOTIF, O_RDONLY)); }
-static void make_netlink(void) { fd = TRY(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)); }
+static void make_netlink(void) { fd = TRY(socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER)); }
 static void make_packet(void) { fd = TRY(socket(AF_PACKET, SOCK_DGRAM, 0)); }
 static void make_alg(void)
 {
