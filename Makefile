@@ -15,10 +15,10 @@ FUZZTIME ?= 20s
 RUNS ?= 10
 TIMEOUT ?= 25m
 
-.PHONY: help build install man demo test vet unit race e2e bench lint fuzz faults deps clean
+.PHONY: help build install man demo test vet unit race e2e bench lint fuzz fuzz-short faults deps clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: deps-go ## bin/rethaw, one static binary
 	@mkdir -p bin
@@ -40,7 +40,7 @@ man: deps-go ## the man pages, into bin/man
 demo: deps-demo build ## a counting container is checkpointed, looked at, restored, and counts on
 	@hack/demo.sh bin/rethaw
 
-test: deps-test vet race e2e ## everything: vet, formatting, unit tests with the race detector, real containers
+test: deps-test vet race fuzz-short e2e ## everything: vet, formatting, unit tests with the race detector, real containers
 
 vet: deps-go ## go vet for amd64 and arm64, gofmt
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'gofmt: run gofmt -w on the files above' >&2; exit 1; }
@@ -67,6 +67,11 @@ lint: vet ## vet, and what is installed of staticcheck and shellcheck
 
 fuzz: deps-go ## every fuzz target for FUZZTIME
 	@hack/fuzz.sh $(FUZZTIME)
+
+# What reads whole images is fuzzed in every test; the seeds of all others run with the
+# unit tests.
+fuzz-short: deps-go ## the decoders of images for some seconds
+	@hack/fuzz.sh 3s ./image >/dev/null
 
 faults: deps-test ## rethaw killed at 1000 random moments of a checkpoint
 	@RETHAW_E2E_KILLS=1000 go test -count=1 -timeout $(TIMEOUT) -run 'TestCrash' -v ./e2e

@@ -76,6 +76,10 @@ func (d *dump) checkProcess(p *process) []error {
 		problems = append(problems, p.unsupported("task", "is in a pid namespace of its own inside the container", "checkpoint the inner container by itself"))
 	}
 	problems = append(problems, d.checkNamespaces(p)...)
+	problems = append(problems, d.checkTraits(p)...)
+	// What changes meanwhile is looked at again at the stop.
+	hidden, _ := d.checkUnseen(p)
+	problems = append(problems, hidden...)
 	if err := d.checkUndo(p); err != nil {
 		problems = append(problems, err)
 	}
@@ -118,7 +122,7 @@ func (d *dump) checkFile(f *openFile) error {
 		if !f.there() {
 			return nil
 		}
-		return f.unsupported("is of a kind that is not known", "close it before the checkpoint")
+		return f.unknown()
 	}
 	if kind.refuse == nil {
 		return nil
@@ -142,7 +146,10 @@ func (d *dump) checkArea(p *process, v *procfs.VMA) error {
 	if noFile(v) && v.Path != "" && !known && v.AnonName == "" {
 		return p.unsupported(areaName(v), "is a special mapping that is not known", "unmap it before the checkpoint")
 	}
-	return d.refuseShared(p, v)
+	if err := d.refuseShared(p, v); err != nil {
+		return err
+	}
+	return d.refuseMapped(p, v)
 }
 
 // unsupported makes an error about an object of the container, which is told of

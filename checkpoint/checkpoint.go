@@ -60,6 +60,8 @@ func (d *dump) preflight(ctx context.Context) ([]error, error) {
 	ahead := newDump(d.target, d.opts)
 	defer ahead.close()
 	problems, err := ahead.check(ctx)
+	// To open the kernel's memory takes milliseconds that stopped tasks need not wait.
+	d.kernel, d.unseen, ahead.kernel = ahead.kernel, ahead.unseen, nil
 	if err != nil || len(problems) > 0 {
 		return problems, err
 	}
@@ -231,6 +233,7 @@ func (d *dump) save(ctx context.Context) error {
 	}{
 		{"header", d.header},
 		{"tasks", d.tasks},
+		{"unseen", d.refuseUnseen},
 		{"describe", func() error { return d.describe(in) }},
 		{"fs", d.saveFS},
 		{"files", d.saveFiles},

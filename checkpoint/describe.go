@@ -39,6 +39,9 @@ type answer struct {
 // out marks the argument that is replaced by the address of the answer.
 const out = ^uint64(0) - 1
 
+// out8 is the place 8 bytes behind it.
+const out8 = ^uint64(0) - 2
+
 // ask adds a question whose answer has size bytes.
 func (q *inquiry) ask(size int, take func(ret int64, b []byte), nr uint64, args ...uint64) {
 	if len(q.room) < size+8 {
@@ -47,8 +50,11 @@ func (q *inquiry) ask(size int, take func(ret int64, b []byte), nr uint64, args 
 	c := inject.Call{Nr: nr}
 	b := q.room[:size:size]
 	for i, a := range args {
-		if a == out {
+		switch a {
+		case out:
 			a = q.at
+		case out8:
+			a = q.at + 8
 		}
 		c.Args[i] = a
 	}
@@ -149,6 +155,9 @@ func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.P
 		err = q.run()
 	}
 	if err == nil && leader {
+		err = d.askPolicies(q, p)
+	}
+	if err == nil && leader {
 		err = d.askUndo(s, p)
 	}
 	if lerr := s.Leave(); lerr != nil {
@@ -210,6 +219,7 @@ func (d *dump) askThread(q *inquiry, th *thread) {
 	q.ask(0, func(ret int64, _ []byte) { r.Creds.SecureBits = uint32(ret) }, unix.SYS_PRCTL, unix.PR_GET_SECUREBITS)
 	q.ask(8, func(ret int64, b []byte) { r.TSC = int32(word32(b)) }, unix.SYS_PRCTL, unix.PR_GET_TSC, out)
 	q.ask(0, func(ret int64, _ []byte) { r.TimerSlack = uint64(ret) }, unix.SYS_PRCTL, unix.PR_GET_TIMERSLACK)
+	d.askThreadAttributes(q, r)
 }
 
 // askProcess asks for what belongs to the whole process.
@@ -217,7 +227,7 @@ func (d *dump) askProcess(q *inquiry, p *process) error {
 	r := p.record
 	q.ask(8, func(_ int64, b []byte) { r.Subreaper = word32(b) != 0 }, unix.SYS_PRCTL, unix.PR_GET_CHILD_SUBREAPER, out)
 	q.ask(0, func(ret int64, _ []byte) { r.Dumpable = int32(ret) }, unix.SYS_PRCTL, unix.PR_GET_DUMPABLE)
-	q.ask(0, func(ret int64, _ []byte) { r.THPDisable = ret > 0 }, unix.SYS_PRCTL, unix.PR_GET_THP_DISABLE)
+	d.askProcessAttributes(q, p)
 	q.ask(0, func(ret int64, _ []byte) { p.brk = uint64(ret) }, unix.SYS_BRK, 0)
 	askHandlers(q, p)
 	askIntervals(q, p)

@@ -31,6 +31,9 @@ func refuseNamed(d *dump, f *openFile) error {
 	if !d.mounts.inside(f.info.MntID) {
 		return f.unsupported("leads out of the container", "close it, or start the container with it mounted")
 	}
+	if f.stat.Mode&unix.S_IFMT == unix.S_IFDIR && f.info.Flags&unix.O_PATH == 0 && d.dnotified(f) {
+		return f.unsupported("is watched for changes (F_NOTIFY of fcntl(2))", "use inotify(7)")
+	}
 	kind := f.stat.Mode & unix.S_IFMT
 	if f.stat.Nlink == 0 && (kind == unix.S_IFREG || kind == unix.S_IFDIR) || d.reaches(f.link, &f.stat) {
 		return nil

@@ -47,6 +47,7 @@ type dump struct {
 	injector *inject.Injector
 	// kernel reads the kernel's memory, nil until it is needed.
 	kernel *kmem.Reader
+	unseen unseen
 
 	mu     sync.Mutex
 	lastID specs.ID

@@ -52,6 +52,8 @@ type files struct {
 	// flight in it.
 	searched int
 	flying   bool
+	// found are the names by which files that are mapped or executed were found.
+	found map[inodeKey]string
 	// alike are the buckets of each inode number, when all files are known.
 	alike map[uint64][]fileKey
 }
@@ -150,6 +152,7 @@ func (d *dump) initFiles() {
 	d.files.buckets = map[fileKey][]*openFile{}
 	d.files.inodes = map[inodeKey]specs.ID{}
 	d.files.ghosts = map[inodeKey]specs.ID{}
+	d.files.found = map[inodeKey]string{}
 	d.files.byID = map[specs.ID]*openFile{}
 }
 
@@ -232,7 +235,7 @@ func (f *openFile) cloExec(p *process, fd int) bool {
 func (d *dump) saveFile(f *openFile) error {
 	kind := kindOf(f)
 	if kind == nil {
-		return f.unsupported("is of a kind that is not known", "close it before the checkpoint")
+		return f.unknown()
 	}
 	if kind.refuse != nil {
 		if err := kind.refuse(d, f); err != nil {

@@ -120,7 +120,7 @@ var defaultFlags = map[string]bool{
 func (d *dump) area(p *process, v *procfs.VMA) (specs.Area, error) {
 	a := specs.Area{
 		Start: v.Start, End: v.End, Prot: prot(v.Perms), Shared: v.Shared, Kind: "anon",
-		Name: v.AnonName, PKey: int32(v.ProtectionKey),
+		Name: v.AnonName, PKey: int32(v.ProtectionKey), Policy: p.policies[v.Start],
 	}
 	for _, f := range v.VmFlags {
 		// "ac" tells that a private area was writable once.
@@ -173,8 +173,8 @@ func (d *dump) backing(p *process, v *procfs.VMA, a *specs.Area) error {
 	if stat.Mode&unix.S_IFMT == unix.S_IFCHR {
 		return d.mappedDevice(p, v, a, magic, &stat)
 	}
-	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		return p.unsupported(areaName(v), "maps something that is no regular file", "")
+	if err := notRegular(p, v, &stat); err != nil {
+		return err
 	}
 	if v.Path == hugeAnonymous && v.Deleted && !v.Shared {
 		a.Offset, a.HugePage = 0, uint32(bits.Len64(v.KernelPageSize)-1)
@@ -201,8 +201,8 @@ func (d *dump) backing(p *process, v *procfs.VMA, a *specs.Area) error {
 // mappedDevice knows /dev/zero mapped privately, which is anonymous memory with
 // a name.
 func (d *dump) mappedDevice(p *process, v *procfs.VMA, a *specs.Area, magic string, stat *unix.Stat_t) error {
-	if unix.Major(stat.Rdev) != 1 || unix.Minor(stat.Rdev) != 5 || v.Shared {
-		return p.unsupported(areaName(v), "maps a device", "unmap it before the checkpoint")
+	if err := notZero(p, v, stat); err != nil {
+		return err
 	}
 	a.Kind = "file"
 	var err error

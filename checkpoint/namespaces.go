@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -79,14 +80,14 @@ func (d *dump) ownNamespace(kind string) (bool, error) {
 func (d *dump) checkNamespaces(p *process) []error {
 	reason, remedy := "the task is in a %s namespace of its own inside the container", "end it before the checkpoint"
 	first := fmt.Sprint(d.target.Init)
+	problems := p.checkHeirs()
 	if p.pid == d.target.Init {
 		if !d.target.Host {
-			return nil
+			return problems
 		}
 		first = "self"
 		reason, remedy = "the task is in a %s namespace of its own, which a restored tree would not have", "checkpoint it as a container"
 	}
-	var problems []error
 	for _, kind := range shareableNamespaces {
 		want, err := namespace(first, kind)
 		if err != nil {
@@ -99,6 +100,26 @@ func (d *dump) checkNamespaces(p *process) []error {
 		if own != want {
 			problems = append(problems, p.unsupported("namespace "+own, fmt.Sprintf(reason, kind), remedy))
 		}
+	}
+	return problems
+}
+
+// checkHeirs finds a namespace that only the future children of a process would be in
+// (unshare(2) with CLONE_NEWPID or CLONE_NEWTIME).
+func (p *process) checkHeirs() []error {
+	var problems []error
+	pid := fmt.Sprint(p.pid)
+	for _, kind := range []string{"pid", "time"} {
+		own, err := namespace(pid, kind)
+		if err != nil || own == "" {
+			continue
+		}
+		theirs, err := namespace(pid, kind+"_for_children")
+		// A pid namespace in which no child has been born yet shows nothing.
+		if err == nil && theirs == own || err != nil && !errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		problems = append(problems, p.unsupported("namespace for children", "is another "+kind+" namespace than its own (unshare(2))", "end the task before the checkpoint"))
 	}
 	return problems
 }

@@ -37,6 +37,8 @@ type process struct {
 	timers                  []procfs.Timer
 	// waiting are the signals that waited before the timers were read.
 	waiting [][][]byte
+	// policies are the NUMA policies of areas by their start.
+	policies map[uint64]*specs.MemoryPolicy
 }
 
 // thread is one kernel task.

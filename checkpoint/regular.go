@@ -57,7 +57,7 @@ func refuseLost(d *dump, f *openFile) error {
 
 // reaches tells whether path, seen from the tree's root, leads to the file.
 func (d *dump) reaches(path string, stat *unix.Stat_t) bool {
-	fd, err := unix.Openat2(int(d.root.Fd()), strings.TrimPrefix(path, "/"), &unix.OpenHow{
+	fd, err := unix.Openat2(int(d.root.Fd()), "."+path, &unix.OpenHow{
 		Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT,
 	})
 	if err != nil {

@@ -82,7 +82,24 @@ func sched(tid int) (specs.Sched, error) {
 	if errno != 0 {
 		return specs.Sched{}, fmt.Errorf("sched_getaffinity: %w", errno)
 	}
-	return specs.Sched{Policy: attr.Policy, Priority: attr.Priority, Nice: attr.Nice, Flags: attr.Flags, Affinity: mask[:n]}, nil
+	s := specs.Sched{Policy: attr.Policy, Priority: attr.Priority, Nice: attr.Nice, Flags: attr.Flags, Affinity: mask[:n]}
+	if attr.Policy == schedDeadline || attr.Runtime != ordinarySlice() {
+		s.Runtime, s.Deadline, s.Period = attr.Runtime, attr.Deadline, attr.Period
+	}
+	return s, nil
+}
+
+// schedDeadline is SCHED_DEADLINE (sched(7)).
+const schedDeadline = 6
+
+// ordinarySlice is the time slice of a thread that has not asked for one, which the
+// kernel tells since Linux 6.12 (0 before).
+func ordinarySlice() uint64 {
+	own, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		return 0
+	}
+	return own.Runtime
 }
 
 func ioprio(tid int) (int32, error) {

@@ -142,6 +142,21 @@ func (d *dump) checkMounts() []error {
 		if m.FSType == "ramfs" && !d.hostOwns(m) {
 			problems = append(problems, d.unsupported("mount "+m.Mountpoint, "is a ramfs", "use a tmpfs"))
 		}
+		if (m.FSType == "hugetlbfs" || m.FSType == "bpf") && !d.hostOwns(m) && d.holdsFiles(m) {
+			problems = append(problems, d.unsupported("mount "+m.Mountpoint, "is a "+m.FSType+" with files, whose contents are not saved",
+				"remove them before the checkpoint"))
+		}
 	}
 	return problems
+}
+
+// holdsFiles tells whether there is anything in the root directory of a mount.
+func (d *dump) holdsFiles(m *mountinfo.Info) bool {
+	dir, err := d.openMount(m)
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(1)
+	return len(names) > 0
 }

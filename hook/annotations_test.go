@@ -2,6 +2,7 @@ package hook
 
 import (
 	"errors"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -135,4 +136,28 @@ func TestStateRoot(t *testing.T) {
 			t.Errorf("%s: %q", line, got)
 		}
 	}
+}
+
+// FuzzParseAnnotations: whatever is asked for, paths stay where they belong.
+func FuzzParseAnnotations(f *testing.F) {
+	for _, n := range annotations() {
+		for _, v := range []string{"true", "8080", "10s", "/a/../b", "x/y", "\x00", ""} {
+			f.Add(n.name, v, "restore", "image")
+		}
+	}
+	f.Fuzz(func(t *testing.T, name, value, other, otherValue string) {
+		w, err := ParseAnnotations(map[string]string{Prefix + name: value, Prefix + other: otherValue, "org.example." + name: value})
+		if err != nil {
+			if !errors.Is(err, ErrAnnotation) {
+				t.Fatalf("not of its kind: %v", err)
+			}
+			return
+		}
+		if w == nil {
+			t.Fatal("annotations of ours ask for nothing")
+		}
+		if w.File != "" && !path.IsAbs(w.File) {
+			t.Errorf("a file of the container at %q", w.File)
+		}
+	})
 }

@@ -24,7 +24,7 @@ func trivial(b *testing.B, w *Writer) {
 	if _, err := pages.File().WriteAt(data, offset); err != nil {
 		b.Fatal(err)
 	}
-	records := []entity{{0, header()}, {1, &specs.Memory{Areas: make([]specs.Area, 30)}}}
+	records := []entity{{0, header()}, {1, &specs.Memory{Areas: benchAreas()}}}
 	for i := range 25 {
 		e := specs.Extent{Start: uint64(i+1) << 20, Count: 2, File: pages.Number(), Offset: uint64(offset) + uint64(2*i*os.Getpagesize())}
 		memory := records[1].Record.(*specs.Memory)
@@ -96,4 +96,13 @@ func BenchmarkOpen(b *testing.B) {
 		}
 		r.Close()
 	}
+}
+
+// benchAreas are as many as a small program has.
+func benchAreas() []specs.Area {
+	areas := make([]specs.Area, 30)
+	for i := range areas {
+		areas[i] = specs.Area{Start: uint64(i+1) << 20, End: uint64(i+2) << 20, Kind: "anon"}
+	}
+	return areas
 }

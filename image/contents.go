@@ -45,20 +45,33 @@ func newContents(s *scanner) (*contents, error) {
 			c.byID[id] = i
 			known[id] = r.RecordType()
 		}
+		if err := r.Validate(); err != nil {
+			return nil, fail(i, err)
+		}
 		refs.add(id, r)
 		if name := memberOf(r); name != "" {
 			if _, ok := c.sizes[name]; !ok {
 				return nil, fail(i, fmt.Errorf("it names the file %.100q, which the image does not have", name))
 			}
 		}
+		if err := checkPart(r, c.sizes); err != nil {
+			return nil, fail(i, err)
+		}
 		if err := checkExtents(r, page, c.pagesSize); err != nil {
 			return nil, fail(i, err)
 		}
 	}
-	if err := refs.missing(known); err != nil {
+	err := refs.missing(known)
+	if err == nil {
+		err = refs.misled(func(id specs.ID) specs.Record { return c.records[c.byID[id]] })
+	}
+	if err != nil {
 		e := bad(ErrCorrupt, s.path, "")
 		e.Err = err
 		return nil, e
+	}
+	if i, err := c.checkGraph(); err != nil {
+		return nil, fail(i, err)
 	}
 	return c, nil
 }

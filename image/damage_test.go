@@ -195,7 +195,10 @@ func TestRefused(t *testing.T) {
 	none := frame(t, 0, &specs.Members{})
 	one := frame(t, 0, &specs.Members{Files: []specs.Member{{Name: "pages-1.rp", Size: int64(4 * page), Sum: sum}}})
 	members := func(files ...specs.Member) []byte { return frame(t, 0, &specs.Members{Files: files}) }
-	memory := func(e ...specs.Extent) [][]byte { return [][]byte{head, frame(t, 1, &specs.Memory{Pages: e}), one} }
+	areas := []specs.Area{{Start: page, End: 1 << 50, Kind: "anon"}}
+	memory := func(e ...specs.Extent) [][]byte {
+		return [][]byte{head, frame(t, 2, &specs.Memory{}), frame(t, 1, &specs.Memory{Areas: areas, Pages: e, Parent: 2}), one}
+	}
 	flagged := appendRecord(nil, specs.TypeUTS, 0, []byte{0xa0})
 	flagged[4] = 1
 	flagged = append(flagged[:len(flagged)-4], sumOf(flagged[:len(flagged)-4])...)

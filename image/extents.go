@@ -39,6 +39,36 @@ func checkExtents(r specs.Record, page int64, size func(uint32) (int64, bool)) e
 		}
 		end = e.Start + e.Count*uint64(page)
 	}
+	if size, ok := sizeOf(r); ok && end > 0 && end-uint64(page) >= size {
+		return fmt.Errorf("its contents end at %d, and it has %d bytes", end, size)
+	}
+	return nil
+}
+
+// sizeOf is the size in bytes of what extents are the contents of, if it has one.
+func sizeOf(r specs.Record) (uint64, bool) {
+	switch r := r.(type) {
+	case *specs.Shared:
+		return r.Size, true
+	case *specs.Ghost:
+		return uint64(r.Size), true
+	case *specs.Pipe:
+		return r.Length, true
+	case *specs.FIFO:
+		return r.Length, true
+	}
+	return 0, false
+}
+
+// checkPart says whether a part of a file beside image.rt lies within it.
+func checkPart(r specs.Record, sizes map[string]int64) error {
+	t, ok := r.(*specs.Tmpfs)
+	if !ok || t.Archive == "" {
+		return nil
+	}
+	if size := sizes[t.Archive]; t.Offset > size || t.Bytes > size-t.Offset {
+		return fmt.Errorf("%d bytes at %d are not within the %d bytes of %s", t.Bytes, t.Offset, size, t.Archive)
+	}
 	return nil
 }
 

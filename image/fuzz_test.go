@@ -64,10 +64,12 @@ func FuzzOpen(f *testing.F) {
 	f.Add(whole, true)
 	f.Add(whole[:len(whole)/2], false)
 	f.Add([]byte(specs.Magic), true)
-	for _, kind := range types() {
-		r, id := sample(f, kind)
-		f.Add(rewrite(frame(f, 0, header()), frame(f, id, r), frame(f, 0, &specs.Members{})), true)
+	var all [][]byte
+	for _, r := range samples(f, specs.Extent{Start: 1 << 30, Count: 1, File: 1}) {
+		all = append(all, frame(f, r.ID, r.Record))
 	}
+	f.Add(rewrite(append(all, frame(f, 0, &specs.Members{Files: []specs.Member{
+		{Name: "pages-1.rp", Size: 4096, Sum: make([]byte, sumSize)}, {Name: "tmpfs-1.tar", Size: 6, Sum: make([]byte, sumSize)}}}))...), true)
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
 		if seal {
 			b = reseal(b)

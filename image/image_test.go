@@ -21,6 +21,13 @@ func header() *specs.Header {
 	return &specs.Header{Tool: "test", PageSize: uint32(os.Getpagesize()), Machine: "x86_64", CPU: []string{"fpu", "sse2"}}
 }
 
+// rooted is that of an image with a tree.
+func rooted() *specs.Header {
+	h := header()
+	h.Root = 1
+	return h
+}
+
 // fill returns n pages that are all different.
 func fill(n int) []byte {
 	b := make([]byte, n*os.Getpagesize())
@@ -62,12 +69,15 @@ func build(t testing.TB, w *Writer) []entity {
 		t.Fatal(err)
 	}
 	records := []entity{
-		{0, header()},
-		{1, &specs.Task{PID: 1, State: "running", Memory: 3, FDs: 4, Threads: []specs.ID{2}, Limits: [][2]uint64{{1, 2}}}},
+		{0, rooted()},
+		{1, &specs.Task{PID: 1, State: "running", Memory: 3, FDs: 4, FS: 6, Exe: 7, Threads: []specs.ID{2}, Limits: [][2]uint64{{1, 2}}}},
 		{2, &specs.Thread{TID: 1, Comm: "caf\xe9", Registers: fill(1)[:216], Creds: specs.Creds{Groups: []uint32{5}}}},
-		{3, &specs.Memory{Brk: 1 << 40, Areas: []specs.Area{{Start: 1 << 30, End: 1<<30 + 3*page}}, Pages: extents}},
+		{3, &specs.Memory{Brk: 1 << 40, Areas: []specs.Area{
+			{Start: 1 << 30, End: 1<<30 + 3*page, Kind: "anon"}, {Start: 2 << 30, End: 2<<30 + 4*page, Kind: "heap"}}, Pages: extents}},
 		{4, &specs.FDs{Entries: []specs.FD{{Number: 7, File: 5, CloExec: true}}}},
-		{5, &specs.FIFO{Pipe: specs.Pipe{Data: []byte("queued"), Holds: true}, Path: "/tmp/\xff"}},
+		{5, &specs.FIFO{Pipe: specs.Pipe{Size: 4096, Data: []byte("queued"), Holds: true}, Path: "/tmp/\xff"}},
+		{6, &specs.FS{Cwd: "/", Root: "/", Umask: 0o22}},
+		{7, &specs.Regular{Path: "/bin/sh", Mode: 0o100755}},
 		{0, &specs.Tmpfs{Point: "/tmp", Archive: "tmpfs-1.tar", Bytes: 19}},
 		{0, &specs.UTS{Hostname: "h"}},
 	}
@@ -116,7 +126,7 @@ func TestWhatIsPutIsRead(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(header(), r.Header()); diff != "" {
+	if diff := cmp.Diff(rooted(), r.Header()); diff != "" {
 		t.Error(diff)
 	}
 	memory, err := Get[*specs.Memory](r, 3)
@@ -137,7 +147,7 @@ func TestWhatIsPutIsRead(t *testing.T) {
 		}
 	}
 	for id, file := range Each[specs.File](r) {
-		if _, ok := file.(*specs.FIFO); !ok || id != 5 {
+		if _, ok := file.(*specs.FIFO); ok != (id == 5) {
 			t.Errorf("file %d is a %T", id, file)
 		}
 	}

@@ -14,6 +14,8 @@ import (
 type references struct {
 	// from is one record that refers to each object.
 	from map[specs.ID]reference
+	// uses are the places that objects are referred to from, each once.
+	uses map[use]reference
 	// holds remembers which types have such a field anywhere.
 	holds map[reflect.Type]bool
 }
@@ -24,36 +26,50 @@ type reference struct {
 	kind string
 }
 
+// use is a field that leads to an object.
+type use struct {
+	id    specs.ID
+	field string
+}
+
 func newReferences() *references {
-	return &references{from: make(map[specs.ID]reference), holds: make(map[reflect.Type]bool)}
+	return &references{from: make(map[specs.ID]reference), uses: make(map[use]reference), holds: make(map[reflect.Type]bool)}
 }
 
 // add takes in the references of r.
 func (s *references) add(id specs.ID, r specs.Record) {
-	s.walk(reflect.ValueOf(r), reference{id: id, kind: typeName(r)})
+	s.walk(reflect.ValueOf(r), reference{id: id, kind: typeName(r)}, "")
 }
 
-func (s *references) walk(v reflect.Value, from reference) {
+func (s *references) walk(v reflect.Value, from reference, field string) {
 	if !s.holdsIDs(v.Type()) {
 		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			s.walk(v.Elem(), from)
+			s.walk(v.Elem(), from, field)
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			s.walk(v.Field(i), from)
+			if t := v.Type(); s.holdsIDs(t.Field(i).Type) {
+				s.walk(v.Field(i), from, t.Name()+"."+t.Field(i).Name)
+			}
 		}
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {
-			s.walk(v.Index(i), from)
+			s.walk(v.Index(i), from, field)
 		}
 	default:
 		id := specs.ID(v.Uint())
-		if _, ok := s.from[id]; id != 0 && !ok {
+		if id == 0 {
+			return
+		}
+		if _, ok := s.from[id]; !ok {
 			s.from[id] = from
+		}
+		if _, ok := s.uses[use{id, field}]; !ok {
+			s.uses[use{id, field}] = from
 		}
 	}
 }
@@ -87,6 +103,17 @@ func (s *references) missing(ids map[specs.ID]specs.Type) error {
 		if _, ok := ids[id]; !ok {
 			from := s.from[id]
 			return fmt.Errorf("%s %d refers to object %d, which is not in the image", from.kind, from.id, id)
+		}
+	}
+	return nil
+}
+
+// misled names a reference to an object of a type that it cannot be meant for. All
+// objects are there.
+func (s *references) misled(find func(specs.ID) specs.Record) error {
+	for to, from := range s.uses {
+		if err := fits(to.field, find(to.id)); err != nil {
+			return fmt.Errorf("%s %d: object %d: %w", from.kind, from.id, to.id, err)
 		}
 	}
 	return nil

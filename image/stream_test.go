@@ -45,7 +45,7 @@ func TestStreams(t *testing.T) {
 				t.Fatal(err)
 			}
 			only(t, parent, "copy")
-			if stats.Files != 4 || stats.Records != 8 || stats.MemberBytes != 19 {
+			if stats.Files != 4 || stats.Records != 10 || stats.MemberBytes != 19 {
 				t.Errorf("%+v", stats)
 			}
 			r := open(t, to)

@@ -75,7 +75,7 @@ func TestPutFromManyGoroutines(t *testing.T) {
 			for i := range each {
 				id := specs.ID(1 + g*each + i)
 				// Some records are large, so that several flushes happen.
-				if err := w.Put(id, &specs.Pipe{Inode: uint64(id), Data: make([]byte, i*40)}); err != nil {
+				if err := w.Put(id, &specs.Pipe{Inode: uint64(id), Size: 1 << 20, Data: make([]byte, i*40)}); err != nil {
 					t.Error(err)
 				}
 				if g == 3 && i == each/2 {

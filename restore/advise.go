@@ -2,6 +2,7 @@ package restore
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/procfs"
@@ -13,6 +14,34 @@ import (
 var adviceFlags = map[string]uint64{
 	"dc": unix.MADV_DONTFORK, "dd": unix.MADV_DONTDUMP, "wf": unix.MADV_WIPEONFORK, "mg": unix.MADV_MERGEABLE,
 	"hg": unix.MADV_HUGEPAGE, "nh": unix.MADV_NOHUGEPAGE, "sr": unix.MADV_SEQUENTIAL, "rr": unix.MADV_RANDOM,
+}
+
+// opposites take the advice of a VmFlag back. There is none for "hg" and "nh", which
+// is why such areas are not inherited (specs.Area.HeirOf).
+var opposites = map[string]uint64{
+	"dc": unix.MADV_DOFORK, "dd": unix.MADV_DODUMP, "wf": unix.MADV_KEEPONFORK, "mg": unix.MADV_UNMERGEABLE,
+	"sr": unix.MADV_NORMAL, "rr": unix.MADV_NORMAL,
+}
+
+// inheritedAdvice are the flags of area i that came with it from the parent and that
+// it has not.
+func (b *builder) inheritedAdvice(i int) []string {
+	if !b.inherited[i] {
+		return nil
+	}
+	var extra []string
+	a := &b.t.mm.Areas[i]
+	for j, p := range b.t.donor().mm.Areas {
+		if !a.HeirOf(&b.t.donor().mm.Areas[j]) {
+			continue
+		}
+		for _, f := range p.Flags {
+			if _, ok := opposites[f]; ok && !slices.Contains(a.Flags, f) {
+				extra = append(extra, f)
+			}
+		}
+	}
+	return extra
 }
 
 // Flags of mlock2(2) and prctl(PR_SET_VMA).
@@ -29,9 +58,12 @@ func (b *builder) advise() error {
 	// What stands in front is that of fields.
 	const namesOff = 4 * pageSize
 	used := namesOff
-	for _, a := range b.t.mm.Areas {
+	for i, a := range b.t.mm.Areas {
 		if kernelArea(a.Kind) {
 			continue
+		}
+		for _, f := range b.inheritedAdvice(i) {
+			b.add(fmt.Sprintf("take back advice for %x-%x %s", a.Start, a.End, f), unix.SYS_MADVISE, a.Start, a.End-a.Start, opposites[f])
 		}
 		locked, onFault := false, false
 		for _, f := range a.Flags {

@@ -19,7 +19,7 @@ func (r *restorer) restoreFS() error {
 			return err
 		}
 		if err := r.changeFS(t, fs); err != nil {
-			return taskError("restore directories of", t, err)
+			return taskError("restore directories", t, err)
 		}
 	}
 	return nil

@@ -24,7 +24,7 @@ func (r *restorer) restoreSpace(t *task) error {
 	if err := b.files(); err != nil {
 		return err
 	}
-	steps := []func() error{b.parkKernel, b.wipe, b.placeKernel, b.mapAreas, b.dropHuge, b.fill, b.dropStale, b.protect, b.advise, b.fields, b.closeFiles, b.flush}
+	steps := []func() error{b.parkKernel, b.wipe, b.placeKernel, b.mapAreas, b.policies, b.dropHuge, b.fill, b.dropStale, b.protect, b.advise, b.fields, b.closeFiles, b.flush}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err

@@ -25,6 +25,12 @@ func (r *restorer) seccomp(t *task, th *thread) error {
 	if now.SeccompFilters > len(s.Filters) {
 		return fmt.Errorf("%w: the fresh container has %d seccomp filters, the image %d; use the same configuration", ErrUnfit, now.SeccompFilters, len(s.Filters))
 	}
+	// Those at the front must be the runtime's on both sides: one of the program's own
+	// would be taken for the runtime's, and left out.
+	if !r.img.Header().Host && now.SeccompFilters != s.Inherited {
+		return fmt.Errorf("%w: the fresh container's runtime installs %d seccomp filters, the image's did %d; use the same configuration",
+			ErrUnfit, now.SeccompFilters, s.Inherited)
+	}
 	for _, f := range s.Filters[now.SeccompFilters:] {
 		data, at := t.arena.Data()
 		const progOff = 64

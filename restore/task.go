@@ -77,11 +77,12 @@ func (r *restorer) process(t *task) error {
 	if t.rec.Subreaper {
 		b.add("set child subreaper", unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
 	}
-	if t.rec.THPDisable {
-		b.add("disable huge pages", unix.SYS_PRCTL, unix.PR_SET_THP_DISABLE, 1)
-	}
+	b.processAttributes(t.rec)
 	b.add("set personality", unix.SYS_PERSONALITY, uint64(t.rec.Personality))
 	if err := b.run(t, t.threads[0]); err != nil {
+		return err
+	}
+	if err := r.autogroup(t); err != nil {
 		return err
 	}
 	for name, value := range map[string]string{

@@ -31,7 +31,7 @@ func (r *restorer) threadState(t *task, th *thread) error {
 	rec := th.rec
 	data, at := t.arena.Data()
 	var b batch
-	const stackOff, nameOff = 0, 64
+	const stackOff, nameOff, nodesOff = 0, 64, 128
 	putWord(data[stackOff:], rec.AltStackBase)
 	putWord32(data[stackOff+8:], uint32(rec.AltStackFlags)&^ssOnStack)
 	putWord(data[stackOff+16:], rec.AltStackSize)
@@ -49,6 +49,7 @@ func (r *restorer) threadState(t *task, th *thread) error {
 	if rec.TSC == unix.PR_TSC_SIGSEGV {
 		b.add("set tsc mode", unix.SYS_PRCTL, unix.PR_SET_TSC, uint64(rec.TSC))
 	}
+	b.threadAttributes(rec.Attributes, data[nodesOff:], at+nodesOff)
 	return b.run(t, th)
 }
 
@@ -65,8 +66,9 @@ func (r *restorer) sched(_ *task, th *thread) error {
 	if err != nil {
 		return err
 	}
-	if now.Policy != s.Policy || now.Nice != s.Nice || now.Priority != s.Priority || now.Flags != s.Flags {
+	if now.Policy != s.Policy || now.Nice != s.Nice || now.Priority != s.Priority || now.Flags != s.Flags || s.Runtime != 0 && now.Runtime != s.Runtime {
 		now.Policy, now.Nice, now.Priority, now.Flags = s.Policy, s.Nice, s.Priority, s.Flags
+		now.Runtime, now.Deadline, now.Period = s.Runtime, s.Deadline, s.Period
 		if err := unix.SchedSetAttr(tid, now, 0); err != nil {
 			return err
 		}

@@ -130,6 +130,9 @@ func (r *restorer) grow(t *task) error {
 			}
 		}
 	}
+	if err := r.settleSpace(t); err != nil {
+		return taskError("restore memory", t, err)
+	}
 	return nil
 }
 

@@ -25,3 +25,10 @@ type Watch struct {
 	Events uint32 `cbor:"3,keyasint,omitempty"`
 	Data   uint64 `cbor:"4,keyasint,omitempty"`
 }
+
+// Validate implements Record.
+func (e *Epoll) Validate() error {
+	return first(e.Description.validate(), each("watch", e.Watches, func(w *Watch) error {
+		return first(within("descriptor", w.FD, 0, MaxFD), present("file", w.File))
+	}))
+}

@@ -9,3 +9,9 @@ type Eventfd struct {
 
 // RecordType implements Record.
 func (*Eventfd) RecordType() Type { return TypeEventfd }
+
+// Validate implements Record.
+func (e *Eventfd) Validate() error {
+	// One less than what does not fit is the highest count (eventfd(2)).
+	return first(e.Description.validate(), within("count", e.Count, 0, 1<<64-2))
+}

@@ -1,5 +1,7 @@
 package specs
 
+import "fmt"
+
 // Description is what every open file description has (struct file): it is
 // embedded in the record of each kind.
 type Description struct {
@@ -137,3 +139,62 @@ type Stdio struct {
 
 // RecordType implements Record.
 func (*Stdio) RecordType() Type { return TypeStdio }
+
+// validate checks what all kinds have.
+func (d *Description) validate() error {
+	return first(
+		within("owner type", d.OwnerType, 0, 3), within("owner", d.Owner, -MaxPID, MaxPID),
+		signal("signal", d.Signal), within("position", d.Position, 0, 1<<63-1),
+	)
+}
+
+// Validate implements Record.
+func (r *Regular) Validate() error {
+	return first(r.Description.validate(), path("path", r.Path), anyPath("link", r.Link),
+		within("size", r.Size, 0, 1<<63-1), within("mode", r.Mode, 0, 0o177777))
+}
+
+// Validate implements Record.
+func (g *Ghost) Validate() error {
+	return first(path("path", g.Path), within("size", g.Size, 0, 1<<63-1), ownable(g.UID, g.GID),
+		oneOf("type", g.Mode&0o170000, 0o100000, 0o040000), within("mode", g.Mode, 0, 0o177777))
+}
+
+// Validate implements Record.
+func (d *Directory) Validate() error { return first(d.Description.validate(), path("path", d.Path)) }
+
+// Validate implements Record.
+func (p *Path) Validate() error {
+	return first(p.Description.validate(), path("path", p.Path), anyPath("link", p.Link), within("mode", p.Mode, 0, 0o177777))
+}
+
+// Validate implements Record.
+func (d *Device) Validate() error {
+	return first(d.Description.validate(), path("path", d.Path),
+		// Devices with more state are not saved (mem(4)).
+		oneOf("device", [2]uint32{d.Major, d.Minor}, [2]uint32{1, 3}, [2]uint32{1, 5}, [2]uint32{1, 7}, [2]uint32{1, 8}, [2]uint32{1, 9}))
+}
+
+// Validate implements Record.
+func (p *ProcFile) Validate() error { return first(p.Description.validate(), path("path", p.Path)) }
+
+// Validate implements Record.
+func (s *Stdio) Validate() error {
+	return first(s.Description.validate(), within("role", s.Role, 0, 2), text("former name", s.Was, 2*MaxPath))
+}
+
+// present says whether a reference that must be there is.
+func present(name string, id ID) error {
+	if id == 0 {
+		return fmt.Errorf("%s is missing", name)
+	}
+	return nil
+}
+
+// noID is (uid_t)-1, which owns nothing.
+const noID = 1<<32 - 1
+
+// ownable says whether numbers can be those of an owner.
+func ownable(uid, gid uint32) error {
+	return first(within("uid", uid, 0, noID-1), within("gid", gid, 0, noID-1))
+}

@@ -27,3 +27,15 @@ type FD struct {
 	File    ID    `cbor:"2,keyasint,omitempty"`
 	CloExec bool  `cbor:"3,keyasint,omitempty"`
 }
+
+// Validate implements Record.
+func (f *FS) Validate() error {
+	return first(path("working directory", f.Cwd), path("root", f.Root), within("umask", f.Umask, 0, 0o777))
+}
+
+// Validate implements Record.
+func (f *FDs) Validate() error {
+	return first(each("descriptor", f.Entries, func(e *FD) error {
+		return first(within("number", e.Number, 0, MaxFD), present("file", e.File))
+	}), distinct("descriptor", f.Entries, func(e *FD) int32 { return e.Number }))
+}

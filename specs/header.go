@@ -62,3 +62,24 @@ type Mount struct {
 	Source string `cbor:"3,keyasint,omitempty"`
 	Root   string `cbor:"4,keyasint,omitempty"`
 }
+
+// maxMounts and maxFeatures bound lists of the header.
+const (
+	maxMounts   = 1 << 17
+	maxFeatures = 1 << 12
+)
+
+// Validate implements Record.
+func (h *Header) Validate() error {
+	return first(
+		text("release", h.Release, 256), text("version", h.Version, 256), text("machine", h.Machine, 256), text("tool", h.Tool, 256),
+		text("engine", h.Engine, 256), text("container", h.Container, MaxPath), text("boot id", h.BootID, 64),
+		anyPath("root filesystem", h.Rootfs), anyPath("bundle", h.Bundle),
+		within("size of the processor state", h.XStateSize, 0, maxXState), atMost("processor features", len(h.CPU), maxFeatures),
+		atMost("mounts", len(h.Mounts), maxMounts),
+		each("feature", h.CPU, func(s *string) error { return text("name", *s, 64) }),
+		each("mount", h.Mounts, func(m *Mount) error {
+			return first(path("point", m.Point), text("type", m.FSType, 256), text("source", m.Source, MaxPath), text("root", m.Root, MaxPath))
+		}),
+	)
+}

@@ -118,3 +118,65 @@ type Waiting struct {
 	Ended bool   `cbor:"5,keyasint,omitempty"`
 	Reset bool   `cbor:"6,keyasint,omitempty"`
 }
+
+// Numbers of address_families(7), socket(2) and include/net/tcp_states.h.
+const (
+	afInet, afInet6          = 2, 10
+	maxState                 = 12
+	addrSize, addr6Size      = 16, 28
+	maxOptions, maxOptionLen = 1 << 12, 1 << 16
+	maxQueue                 = 1 << 20
+)
+
+// Validate implements Record.
+func (s *InetSocket) Validate() error {
+	return first(s.Description.validate(),
+		oneOf("family", s.Family, afInet, afInet6), within("kind", s.Kind, 1, 3), within("protocol", s.Protocol, 0, 255),
+		within("state", s.State, 0, maxState), within("shutdown", s.Shutdown, 0, 3),
+		address("local address", s.Local, s.Family), address("remote address", s.Remote, s.Family),
+		options(s.Options), sockFilter("filter", s.Filter), text("interface", s.Interface, 15), ownable(s.UID, s.GID),
+		atMost("queue", len(s.Queue), maxQueue), atMost("groups", len(s.Groups), maxQueue), atMost("waiting connections", len(s.Waiting), maxQueue),
+		each("datagram", s.Queue, func(d *Datagram) error {
+			return first(atMost("data", len(d.Data), 1<<16), address("sender", d.From, s.Family), sized("destination", len(d.To), 0, 4, 16),
+				within("TTL", d.TTL, 0, 256), within("TOS", d.TOS, 0, 256))
+		}),
+		each("group", s.Groups, (*Membership).validate),
+		each("waiting connection", s.Waiting, func(w *Waiting) error {
+			return first(address("local address", w.Local, s.Family), address("remote address", w.Remote, s.Family))
+		}),
+		s.TCP.validate(),
+	)
+}
+
+// address checks a raw address of a family, which may be missing.
+func address(name string, raw []byte, family int32) error {
+	want := addrSize
+	if family == afInet6 {
+		want = addr6Size
+	}
+	if err := sized(name, len(raw), 0, want); err != nil || len(raw) == 0 {
+		return err
+	}
+	return oneOf("family of the "+name, int32(raw[0])|int32(raw[1])<<8, family)
+}
+
+// options checks options of setsockopt(2).
+func options(list []SocketOption) error {
+	return first(atMost("options", len(list), maxOptions), each("option", list, func(o *SocketOption) error {
+		return atMost("value", len(o.Value), maxOptionLen)
+	}))
+}
+
+func (m *Membership) validate() error {
+	return first(text("interface", m.Interface, 15), sized("group", len(m.Group), 4, 16), within("mode", m.Mode, 0, 1),
+		atMost("sources", len(m.Sources), maxQueue),
+		each("source", m.Sources, func(b *[]byte) error { return sized("address", len(*b), len(m.Group)) }))
+}
+
+func (t *TCP) validate() error {
+	if t == nil {
+		return nil
+	}
+	return first(atMost("options of the connection", len(t.Options), 16), sized("window", len(t.Window), 0, 20), text("lock", t.Lock, 64),
+		within("unsent bytes", t.Unsent, 0, uint32(len(t.SendData))))
+}

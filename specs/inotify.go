@@ -19,3 +19,11 @@ type InotifyWatch struct {
 	// Mask are IN_* with IN_ONESHOT and IN_EXCL_UNLINK.
 	Mask uint32 `cbor:"3,keyasint,omitempty"`
 }
+
+// Validate implements Record.
+func (i *Inotify) Validate() error {
+	return first(i.Description.validate(), distinct("watch", i.Watches, func(w *InotifyWatch) int32 { return w.WD }),
+		each("watch", i.Watches, func(w *InotifyWatch) error {
+			return first(within("number", w.WD, 1, MaxWatch), path("path", w.Path))
+		}))
+}

@@ -13,3 +13,6 @@ type Memfd struct {
 
 // RecordType implements Record.
 func (*Memfd) RecordType() Type { return TypeMemfd }
+
+// Validate implements Record.
+func (m *Memfd) Validate() error { return first(m.Description.validate(), present("object", m.Object)) }

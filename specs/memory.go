@@ -1,5 +1,11 @@
 package specs
 
+import (
+	"fmt"
+	"slices"
+	"sort"
+)
+
 // Memory is an address space (struct mm_struct): its areas and the places that
 // prctl(PR_SET_MM_MAP) sets.
 type Memory struct {
@@ -69,6 +75,8 @@ type Area struct {
 	// HugePage is log2 of the page size of an anonymous area of huge pages
 	// (MAP_HUGETLB), 0 for others.
 	HugePage uint32 `cbor:"13,keyasint,omitempty"`
+	// Policy is that of mbind(2), nil without one.
+	Policy *MemoryPolicy `cbor:"14,keyasint,omitempty"`
 }
 
 // HeirOf tells whether the area can be what a fork has made of p, an area of the
@@ -79,7 +87,10 @@ func (a *Area) HeirOf(p *Area) bool {
 		return false
 	}
 	for _, f := range p.Flags {
-		if f == "dc" || f == "wf" { // MADV_DONTFORK, MADV_WIPEONFORK
+		switch {
+		case f == "dc", f == "wf": // MADV_DONTFORK, MADV_WIPEONFORK
+			return false
+		case (f == "hg" || f == "nh") && !slices.Contains(a.Flags, f): // the advice cannot be taken back
 			return false
 		}
 	}
@@ -131,3 +142,95 @@ type Shared struct {
 
 // RecordType implements Record.
 func (*Shared) RecordType() Type { return TypeShared }
+
+// Bounds of areas and shared objects. Pages are no smaller than pageAlign on any
+// machine.
+const (
+	pageAlign   = 4096
+	maxAreas    = 1 << 22 // far above vm.max_map_count
+	maxAuxv     = 1024
+	maxAreaName = 255
+	maxPKey     = 15
+	maxHuge     = 40
+	// vsyscall is where that page is on amd64, above all other addresses.
+	vsyscall = 0xffffffffff600000
+)
+
+// Validate implements Record.
+func (m *Memory) Validate() error {
+	err := first(atMost("areas", len(m.Areas), maxAreas), within("size of auxv", len(m.Auxv), 0, maxAuxv),
+		each("area", m.Areas, (*Area).validate), m.validateOrder())
+	if err != nil {
+		return err
+	}
+	for _, p := range []uint64{m.StartCode, m.EndCode, m.StartData, m.EndData, m.StartBrk, m.Brk, m.StartStack, m.ArgStart, m.ArgEnd, m.EnvStart, m.EnvEnd} {
+		if p > MaxAddress {
+			return fmt.Errorf("address %#x is none of a program", p)
+		}
+	}
+	for _, g := range m.Guards {
+		if g.Start%pageAlign != 0 || g.End%pageAlign != 0 || !m.covered(g.Start, g.End) {
+			return fmt.Errorf("guard %#x-%#x is not within the areas", g.Start, g.End)
+		}
+	}
+	return nil
+}
+
+// validateOrder checks that areas rise and do not overlap.
+func (m *Memory) validateOrder() error {
+	end := uint64(0)
+	for i := range m.Areas {
+		a := &m.Areas[i]
+		if a.Start < end {
+			return fmt.Errorf("area %#x-%#x begins before the end of the one before it, %#x", a.Start, a.End, end)
+		}
+		end = a.End
+	}
+	return nil
+}
+
+// covered tells whether every address of a range is in an area that holds contents.
+func (m *Memory) covered(start, end uint64) bool {
+	i := sort.Search(len(m.Areas), func(i int) bool { return m.Areas[i].End > start })
+	for ; start < end && i < len(m.Areas) && m.Areas[i].Start <= start; i++ {
+		switch m.Areas[i].Kind {
+		case "vdso", "vvar", "vsyscall":
+			return false
+		}
+		start = m.Areas[i].End
+	}
+	return start >= end
+}
+
+// Covers tells whether pages at an address lie within the areas; size is in bytes.
+func (m *Memory) Covers(start, size uint64) bool {
+	return size > 0 && start+size > start && m.covered(start, start+size)
+}
+
+func (a *Area) validate() error {
+	if a.Start%pageAlign != 0 || a.End%pageAlign != 0 || a.Start >= a.End || a.End > MaxAddress && (a.Kind != "vsyscall" || a.Start != vsyscall) {
+		return fmt.Errorf("%#x-%#x are not the addresses of an area", a.Start, a.End)
+	}
+	for _, f := range a.Flags {
+		if len(f) != 2 {
+			return fmt.Errorf("%.20q is no flag of an area", f)
+		}
+	}
+	err := first(subset("protection", a.Prot, 7), oneOf("kind", a.Kind, "anon", "file", "shm", "stack", "heap", "vdso", "vvar", "vsyscall"),
+		text("name", a.Name, maxAreaName), within("protection key", a.PKey, 0, maxPKey), within("size of huge pages", a.HugePage, 0, maxHuge),
+		within("SysV identifier", a.Shmid, 0, 1<<31-1), atMost("flags", len(a.Flags), 64), a.Policy.validate())
+	if err != nil {
+		return err
+	}
+	backed := a.Kind == "file" || a.Kind == "shm"
+	if backed != (a.File != 0) {
+		return fmt.Errorf("%s area %#x-%#x maps object %d", a.Kind, a.Start, a.End, a.File)
+	}
+	return nil
+}
+
+// Validate implements Record.
+func (s *Shared) Validate() error {
+	return first(within("size", s.Size, 0, MaxObject), text("name", s.Name, 249), oneOf("kind", s.Kind, "anonymous", "memfd", "sysv"),
+		subset("seals", s.Seals, 0x3f), within("mode", s.Mode, 0, 0o177777), ownable(s.UID, s.GID), within("size of huge pages", s.HugePage, 0, maxHuge))
+}

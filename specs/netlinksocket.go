@@ -23,3 +23,10 @@ type NetlinkSocket struct {
 
 // RecordType implements Record.
 func (*NetlinkSocket) RecordType() Type { return TypeNetlinkSocket }
+
+// Validate implements Record.
+func (s *NetlinkSocket) Validate() error {
+	const maxProtocol = 31 // MAX_LINKS
+	return first(s.Description.validate(), within("kind", s.Kind, 2, 3), within("protocol", s.Protocol, 0, maxProtocol),
+		atMost("groups", len(s.Groups), maxQueue), options(s.Options), ownable(s.UID, s.GID))
+}

@@ -10,3 +10,6 @@ type Pidfd struct {
 
 // RecordType implements Record.
 func (*Pidfd) RecordType() Type { return TypePidfd }
+
+// Validate implements Record.
+func (p *Pidfd) Validate() error { return first(p.Description.validate(), pid("pid", p.PID)) }

@@ -1,5 +1,7 @@
 package specs
 
+import "fmt"
+
 // Pipe is one open description of an end of a pipe(2), or of both. All
 // descriptions of a pipe have the same Inode, by which they are made together;
 // what was written and not yet read stands in the one that Holds it.
@@ -48,3 +50,35 @@ type FIFO struct {
 
 // RecordType implements Record.
 func (*FIFO) RecordType() Type { return TypeFIFO }
+
+// maxPipe bounds a pipe: fcntl(F_SETPIPE_SZ) takes no more.
+const maxPipe = 1<<31 - 1
+
+// Validate implements Record.
+func (p *Pipe) Validate() error {
+	return first(p.Description.validate(), within("size", p.Size, 0, maxPipe), ownable(p.UID, p.GID), within("mode", p.Mode, 0, 0o177777),
+		within("length", uint64(len(p.Data))+p.Length, 0, uint64(max(p.Size, 0))), p.validatePieces())
+}
+
+// validatePieces checks that the pieces are those of the data.
+func (p *Pipe) validatePieces() error {
+	if len(p.Packets) == 0 {
+		return within("number of streams", len(p.Streams), 0, 0)
+	}
+	var sum uint64
+	for _, n := range p.Packets {
+		sum += uint64(n)
+	}
+	last := int64(-1)
+	for _, s := range p.Streams {
+		if int64(s) <= last || int(s) >= len(p.Packets) {
+			return fmt.Errorf("stream %d is none of %d pieces in order", s, len(p.Packets))
+		}
+		last = int64(s)
+	}
+	whole := uint64(len(p.Data)) + p.Length
+	return within("sum of the pieces", sum, whole, whole)
+}
+
+// Validate implements Record.
+func (f *FIFO) Validate() error { return first(f.Pipe.Validate(), path("path", f.Path)) }

@@ -13,3 +13,8 @@ type Request struct {
 
 // RecordType implements Record.
 func (*Request) RecordType() Type { return TypeRequest }
+
+// Validate implements Record.
+func (r *Request) Validate() error {
+	return first(r.Description.validate(), within("shutdown", r.Shutdown, 0, 3), options(r.Options))
+}

@@ -8,3 +8,6 @@ type Signalfd struct {
 
 // RecordType implements Record.
 func (*Signalfd) RecordType() Type { return TypeSignalfd }
+
+// Validate implements Record.
+func (s *Signalfd) Validate() error { return s.Description.validate() }

@@ -25,4 +25,9 @@ type Type uint32
 type Record interface {
 	// RecordType tells which type of record this is.
 	RecordType() Type
+	// Validate says whether the record, for itself, can be one of a checkpoint: its
+	// numbers lie within the kernel's bounds, its paths climb nowhere. What
+	// records say of each other is not its business. It is quick, and allocates
+	// little.
+	Validate() error
 }

@@ -68,3 +68,41 @@ type MsgMessage struct {
 	Type int64  `cbor:"1,keyasint,omitempty"`
 	Data []byte `cbor:"2,keyasint,omitempty"`
 }
+
+// Bounds of ipc(5): IPCMNI of a kernel with ipcmni_extend, SEMVMX, SEMMSL.
+const (
+	maxIPC         = 1<<31 - 1
+	maxSemaphore   = 32767
+	maxSemaphores  = 1 << 20
+	maxMessage     = 1 << 30
+	maxMessages    = 1 << 22
+	permissionBits = 0o777
+)
+
+func (p *IPCPerm) validate() error {
+	return first(within("id", p.ID, 0, maxIPC), within("mode", p.Mode, 0, permissionBits), ownable(p.UID, p.GID), ownable(p.CUID, p.CGID))
+}
+
+// Validate implements Record.
+func (s *SysVShm) Validate() error {
+	return first(s.IPCPerm.validate(), within("size", s.Size, 1, MaxObject), present("object", s.Object))
+}
+
+// Validate implements Record.
+func (s *SysVSem) Validate() error {
+	return first(s.IPCPerm.validate(), within("number of semaphores", len(s.Values), 1, maxSemaphores),
+		oneOf("number of last users", len(s.PIDs), 0, len(s.Values)), atMost("undo", len(s.Undo), maxSemaphores),
+		each("semaphore", s.Values, func(v *uint16) error { return within("value", int(*v), 0, maxSemaphore) }),
+		each("last user", s.PIDs, func(p *int32) error { return pid("pid", *p) }),
+		each("undo", s.Undo, func(u *SemUndo) error {
+			return first(pid("pid", u.PID), within("semaphore", int(u.Semaphore), 0, len(s.Values)-1), within("adjustment", u.Adjust, -maxSemaphore, maxSemaphore))
+		}))
+}
+
+// Validate implements Record.
+func (m *SysVMsg) Validate() error {
+	return first(m.IPCPerm.validate(), within("size", m.MaxBytes, 0, MaxObject), atMost("messages", len(m.Messages), maxMessages),
+		each("message", m.Messages, func(g *MsgMessage) error {
+			return first(within("type", g.Type, 1, 1<<63-1), atMost("data", len(g.Data), maxMessage))
+		}))
+}

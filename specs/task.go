@@ -1,5 +1,11 @@
 package specs
 
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
 // Task is one process (a thread group): what all its threads have in common.
 // Pids are those of the container's pid namespace.
 type Task struct {
@@ -60,6 +66,8 @@ type Task struct {
 	Comm string `cbor:"28,keyasint,omitempty"`
 	UID  uint32 `cbor:"29,keyasint,omitempty"`
 	GID  uint32 `cbor:"30,keyasint,omitempty"`
+	// Attributes are further settings.
+	Attributes *ProcessAttributes `cbor:"32,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
@@ -95,4 +103,60 @@ type Timer struct {
 	Interval int64  `cbor:"7,keyasint,omitempty"`
 	Left     int64  `cbor:"8,keyasint,omitempty"`
 	Overrun  int32  `cbor:"9,keyasint,omitempty"`
+}
+
+// siginfoSize is the size of siginfo_t.
+const siginfoSize = 128
+
+// Validate implements Record.
+func (t *Task) Validate() error {
+	err := first(
+		within("pid", t.PID, 1, MaxPID), pid("parent", t.PPID), pid("process group", t.PGID), pid("session", t.SID),
+		oneOf("state", t.State, "running", "stopped", "zombie"), oneOf("stop", t.Stop, "", "stopped", "continued"),
+		within("exit code", t.ExitCode, 0, 0xffff), signal("stop signal", t.StopSignal), signal("exit signal", t.ExitSignal),
+		within("foreground group", t.Foreground, -1, MaxPID), text("name", t.Comm, 63), within("oom_score_adj", t.OOMScoreAdj, -1000, 1000),
+		within("dumpable", t.Dumpable, 0, 2), atMost("limits", len(t.Limits), 16), atMost("queued signals", len(t.Pending), maxQueue),
+		each("limit", t.Limits, func(l *[2]uint64) error { return within("soft value", l[0], 0, l[1]) }),
+		each("handler", t.Handlers, (*Handler).validate), distinct("handler", t.Handlers, func(h *Handler) int32 { return h.Signal }),
+		each("queued signal", t.Pending, (*Siginfo).validate),
+		each("interval timer", t.Intervals, (*Interval).validate), distinct("interval timer", t.Intervals, func(v *Interval) int32 { return v.Which }),
+		each("timer", t.Timers, (*Timer).validate), distinct("timer", t.Timers, func(v *Timer) int32 { return v.ID }),
+		distinct("thread", t.Threads, func(id *ID) ID { return *id }), t.Attributes.validate(),
+	)
+	if err != nil {
+		return err
+	}
+	if t.State == "zombie" {
+		return within("number of threads of a zombie", len(t.Threads), 0, 0)
+	}
+	if len(t.Threads) == 0 {
+		return errors.New("it has no thread")
+	}
+	return first(present("address space", t.Memory), present("table of descriptors", t.FDs), present("working directory", t.FS), present("program", t.Exe))
+}
+
+func (h *Handler) validate() error {
+	const kill, stop = 9, 19
+	if h.Signal == kill || h.Signal == stop {
+		return fmt.Errorf("signal %d cannot be handled", h.Signal)
+	}
+	return within("signal", h.Signal, 1, MaxSignal)
+}
+
+func (s *Siginfo) validate() error {
+	if err := sized("siginfo", len(*s), siginfoSize); err != nil {
+		return err
+	}
+	return within("signal", int32(binary.LittleEndian.Uint32(*s)), 1, MaxSignal)
+}
+
+func (i *Interval) validate() error {
+	return first(within("kind", i.Which, 0, 2), within("interval", i.Interval, 0, MaxTime), within("value", i.Value, 0, MaxTime))
+}
+
+func (t *Timer) validate() error {
+	// Clocks above are unknown; those below 0 are of processes and devices
+	// (clock_getcpuclockid(3)).
+	return first(within("number", t.ID, 0, MaxTimer), within("clock", t.Clock, -1<<31, 11), oneOf("notification", t.Notify, 0, 1, 2, 4),
+		signal("signal", t.Signal), pid("thread", t.TID), within("interval", t.Interval, 0, MaxTime), within("time left", t.Left, 0, MaxTime))
 }

@@ -61,3 +61,27 @@ type TerminalPair struct {
 
 // RecordType implements Record.
 func (*Terminal) RecordType() Type { return TypeTerminal }
+
+// Sizes of struct termios2 and winsize (ioctl_tty(2)), and of what the line
+// discipline holds at most (N_TTY_BUF_SIZE) with the buffers before it.
+const (
+	termiosSize = 44
+	winsizeSize = 8
+	maxTyped    = 1 << 20
+)
+
+// Validate implements Record.
+func (t *Terminal) Validate() error {
+	err := first(t.Description.validate(), within("number", t.Index, 0, MaxTerminal), anyPath("path", t.Path))
+	if err != nil || t.Pair == nil {
+		return err
+	}
+	p := t.Pair
+	typed := len(p.Rest) + len(p.Typed)
+	for _, l := range p.Lines {
+		typed += len(l)
+	}
+	return first(sized("settings", len(p.Termios), 0, termiosSize), sized("size", len(p.Size), 0, winsizeSize),
+		atMost("fixed settings", len(p.Fixed), termiosSize), atMost("input", typed, maxTyped), atMost("output", len(p.Output), maxTyped),
+		within("mode", p.Mode, 0, 0o177777), ownable(p.UID, p.GID))
+}

@@ -35,10 +35,12 @@ type Thread struct {
 	Seccomp   *Seccomp `cbor:"21,keyasint,omitempty"`
 	// TimerSlack is in nanoseconds (PR_SET_TIMERSLACK).
 	TimerSlack uint64 `cbor:"22,keyasint,omitempty"`
-	// IOFlusher, MCEKill and TSC are prctl(2) state of the thread.
+	// TSC is that of PR_SET_TSC.
 	TSC int32 `cbor:"23,keyasint,omitempty"`
 	// IOPrio is that of ioprio_get(2).
 	IOPrio int32 `cbor:"24,keyasint,omitempty"`
+	// Attributes are further settings.
+	Attributes *ThreadAttributes `cbor:"25,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
@@ -87,6 +89,11 @@ type Sched struct {
 	Flags    uint64 `cbor:"4,keyasint,omitempty"`
 	// Affinity is the mask of sched_setaffinity(2), lowest processor first.
 	Affinity []byte `cbor:"5,keyasint,omitempty"`
+	// Runtime, Deadline and Period are those of SCHED_DEADLINE in nanoseconds; Runtime
+	// is the slice of a thread of another policy that has asked for one.
+	Runtime  uint64 `cbor:"6,keyasint,omitempty"`
+	Deadline uint64 `cbor:"7,keyasint,omitempty"`
+	Period   uint64 `cbor:"8,keyasint,omitempty"`
 }
 
 // Seccomp is the state of seccomp(2) that the program brought about itself.
@@ -104,4 +111,62 @@ type Seccomp struct {
 type SeccompFilter struct {
 	Program []byte `cbor:"1,keyasint,omitempty"`
 	Flags   uint64 `cbor:"2,keyasint,omitempty"`
+}
+
+// Bounds of a thread's state: registers of any machine, the extended state with all
+// that AMX and AVX-512 add, filters of BPF_MAXINSNS, masks of as many processors as
+// any kernel has.
+const (
+	maxRegisters = 4096
+	maxXState    = 64 << 10
+	maxFilter    = 4096
+	maxFilters   = 4096
+	maxAffinity  = 8192 / 8
+)
+
+// Validate implements Record.
+func (t *Thread) Validate() error {
+	return first(
+		within("tid", t.TID, 1, MaxPID), text("name", t.Comm, MaxComm), within("size of the registers", len(t.Registers), 1, maxRegisters),
+		atMost("extended state", len(t.XState), maxXState), atMost("queued signals", len(t.Pending), maxQueue),
+		each("queued signal", t.Pending, (*Siginfo).validate), signal("parent death signal", t.PDeathSig),
+		within("alternate stack", t.AltStackSize, 0, MaxAddress), t.Sleep.validate(), t.Creds.validate(), t.Sched.validate(), t.Seccomp.validate(),
+		within("I/O priority", t.IOPrio, 0, 0xffff), t.Attributes.validate(),
+	)
+}
+
+func (s *Sleep) validate() error {
+	if s == nil {
+		return nil
+	}
+	return first(within("sleeping call", s.Syscall, 0, 1<<16), within("time left", s.Left, -1, MaxTime))
+}
+
+func (c *Creds) validate() error {
+	return first(ownable(c.UID, c.GID), ownable(c.EUID, c.EGID), ownable(c.SUID, c.SGID), ownable(c.FSUID, c.FSGID),
+		atMost("groups", len(c.Groups), MaxGroups), subset("securebits", c.SecureBits, 0xff), text("label", c.Label, MaxPath))
+}
+
+func (s *Sched) validate() error {
+	return first(within("scheduling policy", s.Policy, 0, 7), within("priority", s.Priority, 0, 99), within("nice value", s.Nice, -20, 19),
+		atMost("affinity", len(s.Affinity), maxAffinity), within("runtime", s.Runtime, 0, MaxTime), within("deadline", s.Deadline, 0, MaxTime),
+		within("period", s.Period, 0, MaxTime))
+}
+
+func (s *Seccomp) validate() error {
+	if s == nil {
+		return nil
+	}
+	return first(within("seccomp mode", s.Mode, 0, 2), atMost("filters", len(s.Filters), maxFilters), within("inherited filters", s.Inherited, 0, len(s.Filters)),
+		each("filter", s.Filters, func(f *SeccompFilter) error {
+			return first(within("size", len(f.Program), filterEntry, maxFilter*filterEntry), sockFilter("program", f.Program))
+		}))
+}
+
+// filterEntry is the size of struct sock_filter.
+const filterEntry = 8
+
+// sockFilter checks the form of a classic BPF program, which may be missing.
+func sockFilter(name string, program []byte) error {
+	return first(atMost(name, len(program), maxFilter*filterEntry), sized(name+"'s last entry", len(program)%filterEntry, 0))
 }

@@ -17,3 +17,9 @@ type Timerfd struct {
 
 // RecordType implements Record.
 func (*Timerfd) RecordType() Type { return TypeTimerfd }
+
+// Validate implements Record. Clocks are those of timerfd_create(2).
+func (t *Timerfd) Validate() error {
+	return first(t.Description.validate(), oneOf("clock", t.Clock, 0, 1, 7, 8, 9), subset("flags", t.SetFlags, 3),
+		within("time left", t.Left, 0, MaxTime), within("interval", t.Interval, 0, MaxTime))
+}

@@ -22,3 +22,9 @@ type Tmpfs struct {
 
 // RecordType implements Record.
 func (*Tmpfs) RecordType() Type { return TypeTmpfs }
+
+// Validate implements Record.
+func (t *Tmpfs) Validate() error {
+	return first(path("mount point", t.Point), text("options", t.Options, MaxPath), text("source", t.Source, MaxPath),
+		within("size", t.Bytes, 0, MaxObject), within("number of entries", t.Entries, 0, MaxObject), within("offset", t.Offset, 0, MaxObject))
+}

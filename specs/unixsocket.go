@@ -83,3 +83,20 @@ type SocketOption struct {
 	Name  int32  `cbor:"2,keyasint,omitempty"`
 	Value []byte `cbor:"3,keyasint,omitempty"`
 }
+
+// sunPath is the size of sun_path (unix(7)).
+const sunPath = 108
+
+// Validate implements Record.
+func (s *UnixSocket) Validate() error {
+	return first(s.Description.validate(), oneOf("kind", s.Kind, 1, 2, 5), oneOf("state", s.State, "unconnected", "listening", "connected"),
+		atMost("name", len(s.Name), sunPath), atMost("name of the other end", len(s.PeerName), sunPath+2), anyPath("path", s.Path),
+		within("mode", s.Mode, 0, 0o177777), ownable(s.UID, s.GID), within("shutdown", s.Shutdown, 0, 3), options(s.Options),
+		pid("pid of the other end", s.PeerPID), atMost("groups of the other end", len(s.PeerGroups), MaxGroups),
+		atMost("queue", len(s.Queue), maxQueue), atMost("waiting connections", len(s.Pending), maxQueue),
+		distinct("waiting connection", s.Pending, func(id *ID) ID { return *id }),
+		each("message", s.Queue, func(m *Message) error {
+			// SCM_MAX_FD descriptors come with a message (net/core/scm.c).
+			return first(atMost("descriptors", len(m.Files), 253), atMost("sender", len(m.From), sunPath+2), oneOf("number of credentials", len(m.Creds), 0, 3))
+		}))
+}

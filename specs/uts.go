@@ -8,3 +8,8 @@ type UTS struct {
 
 // RecordType implements Record.
 func (*UTS) RecordType() Type { return TypeUTS }
+
+// Validate implements Record. __NEW_UTS_LEN is 64.
+func (u *UTS) Validate() error {
+	return first(text("host name", u.Hostname, 64), text("domain name", u.Domainname, 64))
+}

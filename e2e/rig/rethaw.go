@@ -76,3 +76,6 @@ func (c *Container) ImageSize() int64 {
 	}
 	return sum
 }
+
+// Verify has rethaw check an image.
+func (c *Container) Verify(dir string) Result { return c.rig.command(c.rig.Rethaw, "verify", dir) }

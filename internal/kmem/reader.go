@@ -61,8 +61,9 @@ func (r *Reader) open() error {
 	if err := task.run(); err != nil {
 		return err
 	}
-	r.task = binary.NativeEndian.Uint64(task.room)
-	return nil
+	// The first thread lives as long as we do.
+	r.task, err = r.Follow(binary.NativeEndian.Uint64(task.room), "task_struct.group_leader")
+	return err
 }
 
 // Close gives up what the reader holds.

@@ -133,6 +133,23 @@ func FuzzParseSmaps(f *testing.F) {
 	})
 }
 
+// FuzzParseMaps: what is maps is smaps too, and the same areas.
+func FuzzParseMaps(f *testing.F) {
+	f.Add(sample(f, "maps")[:800])
+	f.Add([]byte("1000-2000 rw-s 00000000 00:05 4711   /dev/zero (deleted)\n"))
+	f.Add([]byte("ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0   [vsyscall]\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		areas, err := ParseMaps(b)
+		if err != nil {
+			return
+		}
+		again, err := ParseSmaps(b)
+		if err != nil || len(again) != len(areas) {
+			t.Fatalf("%d areas, and as smaps %d: %v", len(areas), len(again), err)
+		}
+	})
+}
+
 func BenchmarkParseSmaps(b *testing.B) {
 	one := sample(b, "smaps")
 	_, counters, _ := bytes.Cut(one[:bytes.Index(one, []byte("VmFlags"))], []byte("\n"))
