@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rethaw/rethaw/checkpoint"
+	"github.com/rethaw/rethaw/internal/sealed"
 	"github.com/rethaw/rethaw/plugin"
 )
 
@@ -51,8 +52,12 @@ func (a *agent) capture(ctx context.Context, j job) error {
 	if a.door != nil {
 		o.Answers = a.door.answers
 	}
+	to, err := sealed.Recipients(a.plan.Wishes.EncryptTo)
+	if err != nil {
+		return err
+	}
 	for n := 0; ; n++ {
-		_, err = plugin.Capture(ctx, c, o)
+		_, err = plugin.Capture(ctx, c, o, plugin.Export{To: to})
 		if n == busyTries || !errors.Is(err, plugin.ErrBusy) {
 			return err
 		}
