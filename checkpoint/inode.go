@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/moby/sys/mountinfo"
 	"github.com/rethaw/rethaw/internal/procfs"
@@ -75,19 +76,25 @@ func (d *dump) findPaths(wanted map[devIno][]int) map[devIno]string {
 		if err != nil {
 			continue
 		}
-		top := fmt.Sprintf("/proc/self/fd/%d/", fd)
-		_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
+		// The container may run: what it makes a link of meanwhile leads not out of the mount.
+		root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", fd))
+		unix.Close(fd)
+		if err != nil {
+			continue
+		}
+		_ = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 			if len(found) == len(wanted) {
 				return fs.SkipAll
 			}
 			if err != nil {
 				return nil // removed meanwhile
 			}
-			var stat unix.Stat_t
-			if unix.Lstat(path, &stat) != nil {
+			info, err := root.Lstat(path)
+			if err != nil {
 				return nil
 			}
-			if stat.Dev != dev {
+			stat, ok := info.Sys().(*syscall.Stat_t)
+			if !ok || stat.Dev != dev {
 				if entry.IsDir() {
 					return fs.SkipDir
 				}
@@ -95,11 +102,11 @@ func (d *dump) findPaths(wanted map[devIno][]int) map[devIno]string {
 			}
 			key := devIno{stat.Dev, stat.Ino}
 			if wanted[key] != nil && found[key] == "" {
-				found[key] = filepath.Join(m.Mountpoint, strings.TrimPrefix(path, top))
+				found[key] = filepath.Join(m.Mountpoint, path)
 			}
 			return nil
 		})
-		unix.Close(fd)
+		root.Close()
 	}
 	return found
 }
