@@ -12,6 +12,7 @@ import (
 
 	"github.com/rethaw/rethaw/checkpoint"
 	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/private"
 	"github.com/rethaw/rethaw/internal/sealed"
 )
 
@@ -165,7 +166,7 @@ func (e Export) open() (*fileOutlet, error) {
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return nil, err
 	}
-	file, err := os.CreateTemp(filepath.Dir(e.File), "."+filepath.Base(e.File)+"-*")
+	file, err := private.CreateTemp(filepath.Dir(e.File), "."+filepath.Base(e.File)+"-*")
 	if err != nil {
 		return nil, err
 	}
