@@ -206,6 +206,9 @@ func (d *dump) collect() error {
 		d.stats.Threads += len(p.threads)
 	}
 	d.link()
+	if err := d.refuseSeccomp(); err != nil {
+		return err
+	}
 	return d.enterRoot()
 }
 

@@ -30,7 +30,7 @@ func checkpointCommand(a *app) *cobra.Command {
 			"  rethaw checkpoint -e /srv/web.tar.zst web\n  rethaw checkpoint -e - web | ssh host rethaw restore -d -b /srv/web -i - web",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := plugin.CheckPrivilege(); err != nil {
+			if err := plugin.CheckPrivilege(plugin.ToCheckpoint); err != nil {
 				return err
 			}
 			targets, err := a.running(cmd.Context(), args, which)

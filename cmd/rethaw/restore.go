@@ -146,7 +146,7 @@ func (a *app) requests(ctx context.Context, r plugin.Request, from plugin.Import
 
 // standing returns the ids of the containers that --all or --latest means.
 func (a *app) standing(ctx context.Context, s selection) ([]string, error) {
-	if err := plugin.CheckPrivilege(); err != nil {
+	if err := plugin.CheckPrivilege(plugin.ToRestore); err != nil {
 		return nil, err
 	}
 	registry, err := a.registry()
@@ -196,7 +196,7 @@ func (a *app) restoreAll(ctx context.Context, requests []plugin.Request, from pl
 
 // restore restores one image.
 func (a *app) restore(ctx context.Context, r plugin.Request, from plugin.Import) (*plugin.Session, error) {
-	if err := plugin.CheckPrivilege(); err != nil {
+	if err := plugin.CheckPrivilege(plugin.ToRestore); err != nil {
 		return nil, err
 	}
 	registry, err := a.registry()
