@@ -89,6 +89,9 @@ func newPlan(s *runtimespec.State, w *Wishes) (*plan, error) {
 			w.Restore = ""
 		}
 	}
+	if err := c.outOfReach(p); err != nil {
+		return nil, err
+	}
 	if w.images() {
 		if p.Runtime, p.Root, err = caller(os.Getppid()); err != nil {
 			return nil, err
