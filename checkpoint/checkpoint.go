@@ -206,8 +206,10 @@ func (d *dump) collect() error {
 		d.stats.Threads += len(p.threads)
 	}
 	d.link()
-	if err := d.refuseSeccomp(); err != nil {
-		return err
+	for _, refuse := range []func() error{d.refuseSeccomp, d.refuseKill} {
+		if err := refuse(); err != nil {
+			return err
+		}
 	}
 	return d.enterRoot()
 }

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/rethaw/rethaw/internal/kernel"
@@ -24,6 +25,7 @@ func rights() []right {
 		{"seccomp filters can be lifted and read", []int{unix.CAP_SYS_ADMIN}, withSeccomp},
 		{"sockets can be looked for in their network namespace", []int{unix.CAP_SYS_ADMIN}, holdsSocket},
 		{"the file of a socket can be asked for", []int{unix.CAP_NET_ADMIN}, boundSocket},
+		{"tasks of other users can be killed", []int{unix.CAP_KILL}, notKillable},
 	}
 }
 
@@ -71,6 +73,27 @@ func boundSocket(d *dump) (*process, string) {
 		}
 	}
 	return nil, ""
+}
+
+// notKillable finds a task that would live on, alone, if the checkpoint killed the tree.
+func notKillable(d *dump) (*process, string) {
+	if d.opts.LeaveRunning {
+		return nil, ""
+	}
+	for _, p := range d.live() {
+		if errors.Is(unix.PidfdSendSignal(int(p.pidfd.Fd()), 0, nil, 0), unix.EPERM) {
+			return p, "its end"
+		}
+	}
+	return nil, ""
+}
+
+// refuseKill finds a task that came since the preflight and cannot be killed.
+func (d *dump) refuseKill() error {
+	if p, _ := notKillable(d); p != nil {
+		return &Error{"kill", p.nspid, kernel.NeedFor(unix.EPERM, "tasks of other users can be killed", unix.CAP_KILL)}
+	}
+	return nil
 }
 
 // refuseSeccomp finds a filter that was installed since the preflight. Without the capability filters

@@ -1,11 +1,20 @@
 package e2e
 
 import (
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rethaw/rethaw/e2e/rig"
+	"golang.org/x/sys/unix"
 )
 
 // runtimeCaps are what runc takes to make a container of package rig: those that it gives away, and its own
@@ -38,7 +47,7 @@ func TestCapabilities(t *testing.T) {
 		{"pipe", false, least},
 		{"deleted", false, least},
 		{"threads", false, least},
-		{"identity", false, least}, // tasks of other users
+		{"identity", false, least}, // a task that has changed its user
 		{"tmpfs", false, append([]string{"CAP_DAC_READ_SEARCH", "CAP_FOWNER"}, least...)},
 		{"pipe", true, admin},
 		{"sysvshm", false, admin},
@@ -79,5 +88,74 @@ func TestCapabilities(t *testing.T) {
 			}
 			p.Check("restored")
 		})
+	}
+}
+
+// TestCapabilitiesOfTrees takes a process of another user there and back without CAP_SYS_ADMIN. With one
+// capability less nothing happens to it.
+func TestCapabilitiesOfTrees(t *testing.T) {
+	t.Parallel()
+	c := idle(t, rig.Config{})
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	const nobody = 65534
+	cmd := exec.Command("/bin/sleep", "1000000")
+	cmd.Dir, cmd.Env = "/", []string{}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, null
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	// What whoever started the tests left open in us would lead out of the tree.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	rig.Eventually(t, 10*time.Second, "the program", func() bool {
+		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		return strings.HasSuffix(exe, "sleep")
+	})
+	image := filepath.Join(t.TempDir(), "image")
+	save := []string{"CAP_SYS_PTRACE", "CAP_CHECKPOINT_RESTORE", "CAP_DAC_OVERRIDE", "CAP_KILL"}
+	for _, without := range save {
+		rest := slices.DeleteFunc(slices.Clone(save), func(c string) bool { return c == without })
+		r := c.RethawWith(rest, "checkpoint", "--pid", strconv.Itoa(pid), "--image", image)
+		if r.Code != exitEnvironment || !strings.Contains(r.Stderr, without) {
+			t.Errorf("without %s: %v", without, r)
+		}
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("a refused checkpoint has ended it: %v", err)
+	default:
+	}
+	if r := c.RethawWith(save, "checkpoint", "--pid", strconv.Itoa(pid), "--image", image); r.Code != 0 {
+		t.Fatal(r)
+	}
+	<-ended
+	bring := []string{"CAP_SYS_PTRACE", "CAP_CHECKPOINT_RESTORE", "CAP_DAC_OVERRIDE", "CAP_SETUID", "CAP_SETGID"}
+	for _, without := range bring {
+		rest := slices.DeleteFunc(slices.Clone(bring), func(c string) bool { return c == without })
+		if r := c.RethawWith(rest, "restore", "--detach", "--image", image); r.Code == 0 {
+			t.Errorf("restored without %s: %v", without, r)
+		}
+		rig.Eventually(t, 10*time.Second, "the end of what was made without "+without, func() bool {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			return err != nil || strings.Contains(string(stat), ") Z ") // who adopted it may be slow
+		})
+	}
+	if r := c.RethawWith(bring, "restore", "--detach", "--image", image); r.Code != 0 {
+		t.Fatal(r)
+	}
+	defer func() { _ = unix.Kill(pid, unix.SIGKILL) }()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil || !strings.Contains(string(status), "Name:\tsleep\n") || !strings.Contains(string(status), "Uid:\t65534\t65534\t65534\t65534\n") {
+		t.Errorf("restored: %s, %v", status, err)
 	}
 }

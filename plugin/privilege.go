@@ -22,6 +22,8 @@ const (
 	ToCheckpoint Work = iota
 	// ToRestore is to make a container and restore into it.
 	ToRestore
+	// ToRestoreTree is to restore a tree of host tasks.
+	ToRestoreTree
 )
 
 // least lists for each kind of work the capabilities without which it gets nowhere; of each line one
@@ -30,6 +32,10 @@ var least = map[Work][][]int{
 	ToCheckpoint: {
 		{unix.CAP_SYS_PTRACE},                             // tracing tasks of others
 		{unix.CAP_CHECKPOINT_RESTORE, unix.CAP_SYS_ADMIN}, // /proc/PID/map_files
+	},
+	ToRestoreTree: {
+		{unix.CAP_SYS_PTRACE},
+		{unix.CAP_CHECKPOINT_RESTORE, unix.CAP_SYS_ADMIN}, // choosing pids
 	},
 	ToRestore: {
 		{unix.CAP_SYS_PTRACE},

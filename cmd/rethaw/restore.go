@@ -196,7 +196,11 @@ func (a *app) restoreAll(ctx context.Context, requests []plugin.Request, from pl
 
 // restore restores one image.
 func (a *app) restore(ctx context.Context, r plugin.Request, from plugin.Import) (*plugin.Session, error) {
-	if err := plugin.CheckPrivilege(plugin.ToRestore); err != nil {
+	work := plugin.ToRestore
+	if r.Spec.ID == "" {
+		work = plugin.ToRestoreTree
+	}
+	if err := plugin.CheckPrivilege(work); err != nil {
 		return nil, err
 	}
 	registry, err := a.registry()
