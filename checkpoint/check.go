@@ -58,6 +58,10 @@ func (d *dump) check(ctx context.Context) ([]error, error) {
 		problems = append(problems, d.checkProcess(p)...)
 	}
 	d.findRoles()
+	if lacking := d.checkRights(); len(lacking) > 0 {
+		// What the handlers would find then are the consequences.
+		return append(problems, lacking...), nil
+	}
 	for _, f := range d.files.all {
 		if err := d.checkFile(f); err != nil {
 			problems = append(problems, err)

@@ -208,6 +208,11 @@ func (d *dump) collect() error {
 		d.stats.Threads += len(p.threads)
 	}
 	d.link()
+	for _, refuse := range []func() error{d.refuseSeccomp, d.refuseKill} {
+		if err := refuse(); err != nil {
+			return err
+		}
+	}
 	return d.enterRoot()
 }
 

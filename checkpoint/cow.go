@@ -3,8 +3,10 @@ package checkpoint
 import (
 	"sort"
 
+	"github.com/rethaw/rethaw/internal/kernel"
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sys/unix"
 )
 
 // cow finds the pages that a process shares copy-on-write with its parent: both
@@ -24,6 +26,9 @@ const cowWindow = 4096
 func newCOW(d *dump, p *process, m *specs.Memory) *cow {
 	c := &cow{m: m}
 	up := p.parent
+	if !kernel.Privileged(unix.CAP_SYS_ADMIN) {
+		return c // page frames do not show: nothing can be told to be the parent's
+	}
 	if up == nil || up.zombie || up.memory == p.memory || d.spaces[up.memory] == nil ||
 		up.stat.StartStack != p.stat.StartStack || up.stat.StartCode != p.stat.StartCode {
 		return c
@@ -93,8 +98,7 @@ func (c *cow) inherits(a *specs.Area) bool {
 }
 
 // samePage tells whether two pagemap entries lead to the same page frame or the
-// same place in swap. Frames are visible with CAP_SYS_ADMIN; without it
-// all are 0 and nothing is taken for shared.
+// same place in swap.
 func samePage(a, b uint64) bool {
 	if a != b {
 		return false

@@ -231,6 +231,12 @@ func (d *dump) askProcess(q *inquiry, p *process) error {
 	q.ask(0, func(ret int64, _ []byte) { p.brk = uint64(ret) }, unix.SYS_BRK, 0)
 	askHandlers(q, p)
 	askIntervals(q, p)
+	if p.pid == d.target.Init && !d.target.Host {
+		d.askUTS(q)
+		if d.inner.outside {
+			d.countSysV(q)
+		}
+	}
 	d.askChildren(q, p)
 	return d.askTimers(q, p)
 }

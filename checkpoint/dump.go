@@ -36,6 +36,7 @@ type dump struct {
 	shared sharedObjects
 	sysv   sysv
 	inner  inner
+	uts    *specs.UTS
 	// hostMounts are the mount points of the host by the filesystems' devices.
 	hostMounts map[[2]int][]string
 	// spaces are the records of address spaces.

@@ -14,14 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// seizeOptions has the kernel attach children for us, and lifts seccomp filters
-// for what is run inside the threads; it all ends with the tracer.
-const seizeOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK |
-	unix.PTRACE_O_TRACECLONE | ptraceOSuspendSeccomp
-
-// ptraceOSuspendSeccomp is PTRACE_O_SUSPEND_SECCOMP (ptrace(2)).
-const ptraceOSuspendSeccomp = 1 << 21
-
 // frozen is the tree at a standstill: everything in it stands in a ptrace stop.
 type frozen struct {
 	procs   []*process
@@ -185,7 +177,7 @@ func (f *frozen) seizeProcess(pid int) (int, error) {
 func (f *frozen) seize(p *process, tid int) (*thread, error) {
 	th := &thread{tid: tid, sleep: f.sleeps[tid], remainder: f.remainders[tid]}
 	var err error
-	th.traced, err = ptrace.Seize(tid, seizeOptions)
+	th.traced, err = ptrace.Seize(tid, seizeOptions())
 	if errors.Is(err, unix.EPERM) {
 		return nil, f.refused(p, tid, err)
 	}

@@ -1,8 +1,8 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,35 +71,67 @@ func (d *dump) findPaths(wanted map[devIno][]int) map[devIno]string {
 		if !devices[dev] || len(found) == len(wanted) {
 			continue
 		}
-		fd, err := d.openInside(strings.TrimSuffix(m.Mountpoint, "/")+"/", unix.O_PATH)
+		fd, err := d.openInside(strings.TrimSuffix(m.Mountpoint, "/")+"/", unix.O_RDONLY|unix.O_DIRECTORY)
 		if err != nil {
 			continue
 		}
-		top := fmt.Sprintf("/proc/self/fd/%d/", fd)
-		_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
-			if len(found) == len(wanted) {
-				return fs.SkipAll
-			}
-			if err != nil {
-				return nil // removed meanwhile
-			}
-			var stat unix.Stat_t
-			if unix.Lstat(path, &stat) != nil {
-				return nil
-			}
-			if stat.Dev != dev {
-				if entry.IsDir() {
-					return fs.SkipDir
-				}
-				return nil
-			}
-			key := devIno{stat.Dev, stat.Ino}
-			if wanted[key] != nil && found[key] == "" {
-				found[key] = filepath.Join(m.Mountpoint, strings.TrimPrefix(path, top))
-			}
-			return nil
-		})
-		unix.Close(fd)
+		w := inodeWalk{dev: dev, wanted: wanted, found: found}
+		var stat unix.Stat_t
+		if unix.Fstat(fd, &stat) == nil {
+			w.look(&stat, m.Mountpoint)
+		}
+		w.directory(fd, m.Mountpoint)
 	}
 	return found
+}
+
+// inodeWalk looks for files on one file system. The container may run: each step is one name in an open
+// directory, so that nothing which it makes a link of meanwhile leads out.
+type inodeWalk struct {
+	dev    uint64
+	wanted map[devIno][]int
+	found  map[devIno]string
+}
+
+// directory looks into a directory and those below it, and closes it. All names are looked at before a
+// directory is opened, which those who watch it are told of.
+func (w *inodeWalk) directory(fd int, path string) {
+	dir := os.NewFile(uintptr(fd), path)
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return // removed meanwhile
+	}
+	var below []string
+	for _, name := range names {
+		var stat unix.Stat_t
+		if unix.Fstatat(int(dir.Fd()), name, &stat, unix.AT_SYMLINK_NOFOLLOW) != nil || stat.Dev != w.dev {
+			continue
+		}
+		w.look(&stat, filepath.Join(path, name))
+		if stat.Mode&unix.S_IFMT == unix.S_IFDIR {
+			below = append(below, name)
+		}
+	}
+	for _, name := range below {
+		if len(w.found) == len(w.wanted) {
+			return
+		}
+		const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+		next, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_NOATIME, 0)
+		if errors.Is(err, unix.EPERM) { // another user's, and no CAP_FOWNER
+			next, err = unix.Openat(int(dir.Fd()), name, flags, 0)
+		}
+		if err == nil {
+			w.directory(next, filepath.Join(path, name))
+		}
+	}
+}
+
+// look tells whether a file is wanted.
+func (w *inodeWalk) look(stat *unix.Stat_t, path string) {
+	key := devIno{stat.Dev, stat.Ino}
+	if w.wanted[key] != nil && w.found[key] == "" {
+		w.found[key] = path
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/rethaw/rethaw/internal/kernel"
 	"github.com/rethaw/rethaw/internal/ns"
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,8 @@ type inner struct {
 	thread *ns.Thread
 	// tid is its number.
 	tid int
+	// outside tells that it was not let in: it has only no semaphores to give back.
+	outside bool
 }
 
 func (i *inner) close() {
@@ -26,6 +29,9 @@ func (i *inner) close() {
 
 // inside runs f in the UTS and IPC namespaces of the tree.
 func (d *dump) inside(f func() error) error {
+	if d.inner.outside {
+		return kernel.Need("System V objects can be looked at", unix.CAP_SYS_ADMIN)
+	}
 	if d.inner.thread == nil {
 		var err error
 		if d.inner.thread, err = ns.Start(d.target.Init, ns.UTS|ns.IPC); err != nil {
@@ -40,12 +46,32 @@ func (d *dump) prepare() error {
 	if d.target.Host {
 		return nil
 	}
-	if err := d.inside(func() error { d.inner.tid = unix.Gettid(); return nil }); err != nil {
+	err := d.innerThread()
+	if err != nil {
 		return err
 	}
-	var err error
 	d.hostMounts, err = hostMounts()
 	return err
+}
+
+// innerThread makes the thread. Without the right to join namespaces it stays outside: that is enough
+// for a container without System V objects.
+func (d *dump) innerThread() error {
+	if d.inner.thread != nil {
+		return nil
+	}
+	if kernel.Privileged(unix.CAP_SYS_ADMIN) {
+		return d.inside(func() error { d.inner.tid = unix.Gettid(); return nil })
+	}
+	var err error
+	if d.inner.thread, err = ns.Start(d.target.Init, 0); err != nil {
+		return err
+	}
+	d.inner.outside = true
+	return d.inner.thread.Do(func() error {
+		d.inner.tid = unix.Gettid()
+		return os.NewSyscallError("unshare(CLONE_SYSVSEM)", unix.Unshare(unix.CLONE_SYSVSEM))
+	})
 }
 
 // shareableNamespaces are those that a task of the tree must have in common with

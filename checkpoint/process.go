@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/rethaw/rethaw/internal/kernel"
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"github.com/rethaw/rethaw/internal/sleeping"
@@ -99,7 +100,7 @@ func (p *process) read() error {
 func (p *process) open() error {
 	var err error
 	if p.mem, err = os.OpenFile(p.path("mem"), os.O_RDWR, 0); err != nil {
-		return err
+		return kernel.NeedFor(err, "tasks of other users can be opened", unix.CAP_DAC_OVERRIDE)
 	}
 	fd, err := unix.PidfdOpen(p.pid, 0)
 	if err != nil {

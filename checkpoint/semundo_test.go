@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel does what perform_atomic_semop_slow of ipc/sem.c does with operations on
+// semaphores does what perform_atomic_semop_slow of ipc/sem.c does with operations on
 // one semaphore.
-func kernel(value, adjust int, ops []semop) error {
+func semaphores(value, adjust int, ops []semop) error {
 	for _, o := range ops {
 		if o.op == 0 && value != 0 {
 			return unix.EAGAIN
@@ -52,7 +52,7 @@ func ask(t *testing.T, value, adjust, limit int, want bool, ops []semop) {
 	if want {
 		answer = unix.ERANGE
 	}
-	if err := kernel(value, adjust, ops); err != answer {
+	if err := semaphores(value, adjust, ops); err != answer {
 		t.Errorf("value %d, adjustment %d, limit %d: %v, not %v (%v)", value, adjust, limit, err, answer, ops)
 	}
 	for _, o := range ops {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/rethaw/rethaw/internal/kernel"
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -22,6 +23,8 @@ type sysv struct {
 	// objects have been looked for.
 	own, listed   bool
 	shm, sem, msg []procfs.IPCObject
+	// used is how many there are by the count of a task, if it was asked.
+	used uint32
 	// undo is what processes give back, by the id of the set.
 	undo map[int32][]specs.SemUndo
 }
@@ -35,12 +38,38 @@ func (d *dump) findSysV() error {
 	if d.sysv.own, err = d.ownNamespace("ipc"); err != nil || !d.sysv.own {
 		return err
 	}
+	if d.inner.outside && d.sysv.used == 0 {
+		return nil // or they have not been counted yet
+	}
 	d.sysv.listed = true
 	return d.inside(func() error {
 		var err error
 		d.sysv.shm, d.sysv.sem, d.sysv.msg, err = procfs.ReadSysV()
 		return err
 	})
+}
+
+// Commands of shmctl(2) and the like that count objects, and where the number stands in the answers
+// (struct shm_info, seminfo, msginfo of include/uapi/linux).
+const (
+	shmInfo, shmInfoUsed, shmInfoSize = 14, 0, 48
+	semInfo, semInfoUsed, semInfoSize = 19, 7 * 4, 40
+	msgInfo, msgInfoUsed, msgInfoSize = 12, 0, 32
+)
+
+// countSysV has a task count the objects of its namespace, which anybody may who is in it. It is asked
+// where we are not let in.
+func (d *dump) countSysV(q *inquiry) {
+	count := func(at int) func(int64, []byte) {
+		return func(ret int64, b []byte) {
+			if ret >= 0 {
+				d.sysv.used += word32(b[at:])
+			}
+		}
+	}
+	q.ask(shmInfoSize, count(shmInfoUsed), unix.SYS_SHMCTL, 0, shmInfo, out)
+	q.ask(semInfoSize, count(semInfoUsed), unix.SYS_SEMCTL, 0, 0, semInfo, out)
+	q.ask(msgInfoSize, count(msgInfoUsed), unix.SYS_MSGCTL, 0, msgInfo, out)
 }
 
 // ipcPerm is what an object has in common with the others.
@@ -58,7 +87,8 @@ func ipcControl(nr uintptr, id int32, num, cmd int, arg unsafe.Pointer) (int, er
 	}
 	n, _, errno := unix.Syscall6(nr, args[0], args[1], args[2], args[3], 0, 0)
 	if errno != 0 {
-		return 0, fmt.Errorf("command %d for System V object %d: %w", cmd, id, errno)
+		err := fmt.Errorf("command %d for System V object %d: %w", cmd, id, errno)
+		return 0, kernel.NeedFor(err, "System V objects of all users can be read", unix.CAP_IPC_OWNER)
 	}
 	return int(n), nil
 }

@@ -1,6 +1,9 @@
 package checkpoint
 
 import (
+	"errors"
+	"unsafe"
+
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -12,12 +15,24 @@ func saveUTS(d *dump) error {
 	if err != nil || !own {
 		return err
 	}
-	var name unix.Utsname
-	if err := d.inside(func() error { return unix.Uname(&name) }); err != nil {
-		return err
+	if d.uts == nil {
+		return errors.New("the container's first task did not tell its host name")
 	}
-	return d.out.Put(0, &specs.UTS{
-		Hostname:   unix.ByteSliceToString(name.Nodename[:]),
-		Domainname: unix.ByteSliceToString(name.Domainname[:]),
-	})
+	return d.out.Put(0, d.uts)
+}
+
+// askUTS has a task tell its host name: who is not in the namespace would have to join it.
+func (d *dump) askUTS(q *inquiry) {
+	const size = int(unsafe.Sizeof(unix.Utsname{}))
+	q.ask(size, func(ret int64, b []byte) {
+		if ret != 0 {
+			return
+		}
+		var name unix.Utsname
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(&name)), size), b)
+		d.uts = &specs.UTS{
+			Hostname:   unix.ByteSliceToString(name.Nodename[:]),
+			Domainname: unix.ByteSliceToString(name.Domainname[:]),
+		}
+	}, unix.SYS_UNAME, out)
 }

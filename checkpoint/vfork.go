@@ -37,7 +37,7 @@ func (f *frozen) letVforkEnd(parent *thread) error {
 				continue // it has ended, which the parent was waiting for
 			}
 		}
-		if err := child.traced.SetOptions(seizeOptions | unix.PTRACE_O_TRACEEXEC); err != nil {
+		if err := child.traced.SetOptions(seizeOptions() | unix.PTRACE_O_TRACEEXEC); err != nil {
 			return err
 		}
 		child.stop = ptrace.Stop{}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rethaw/rethaw/internal/procfs"
+	"github.com/rethaw/rethaw/internal/sealed"
 	"github.com/rethaw/rethaw/plugin"
 	"github.com/rethaw/rethaw/restore"
 )
@@ -150,6 +151,12 @@ func (a *agent) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var with []sealed.Identity
+	if w := a.plan.Wishes; w.Identity != "" {
+		if with, err = sealed.Identities([]string{w.Identity}); err != nil {
+			return err
+		}
+	}
 	result, err := plugin.Arm(ctx, plugin.Arming{
 		ID: a.plan.ID, Bundle: a.plan.Bundle, Init: a.plan.Init,
 		Armed: func() error {
@@ -159,6 +166,8 @@ func (a *agent) begin(ctx context.Context) error {
 			a.log.WithField("image", image).Info("armed")
 			return a.report(nil)
 		},
+		With:    with,
+		Digest:  a.plan.Wishes.Digest,
 		Options: restore.Options{Image: image, Log: a.log},
 	})
 	if err != nil {

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/internal/ask"
+	"github.com/rethaw/rethaw/internal/sealed"
 )
 
 // Prefix is that of all annotations of ours.
@@ -24,6 +26,12 @@ var ErrAnnotation = errors.New("bad annotation")
 type Wishes struct {
 	// Restore is the image to restore, "" for none.
 	Restore string `json:"restore,omitempty"`
+	// Identity is the file with the key that decrypts Restore, "" if that is plain; Digest is
+	// the one that the image must have, "" for any.
+	Identity string `json:"identity,omitempty"`
+	Digest   string `json:"digest,omitempty"`
+	// EncryptTo are the recipients of images, or files with them; none for plain images.
+	EncryptTo []string `json:"encrypt_to,omitempty"`
 	// After is how long after its start an image is taken, 0 for never.
 	After time.Duration `json:"after,omitempty"`
 	// Listening is the TCP port at which something has to listen for an image to
@@ -57,6 +65,10 @@ func annotations() []annotation {
 	return []annotation{
 		{"restore", "IMAGE: restore this image, a path or a name in the bundle, in the place of the program",
 			func(w *Wishes, v string) (err error) { w.Restore, err = hostPath(v); return }},
+		{"restore.identity", "FILE: the private key, of age or SSH, that decrypts that image",
+			func(w *Wishes, v string) (err error) { w.Identity, err = absolutePath(v); return }},
+		{"restore.digest", "sha256:...: no other image than the one of this digest (rethaw verify --digest)",
+			func(w *Wishes, v string) (err error) { w.Digest, err = image.ParseDigest(v); return }},
 		{"checkpoint.after", "30s: take an image that long after the start",
 			func(w *Wishes, v string) (err error) { w.After, err = duration(v); return }},
 		{"checkpoint.listening", "8080: as soon as something listens at that TCP port",
@@ -73,6 +85,8 @@ func annotations() []annotation {
 			func(w *Wishes, v string) (err error) { w.Keep, err = number(v, 1<<20); return }},
 		{"checkpoint.image", "DIR: where they go; {id} and {time} are filled in (default: " + defaultOnce + " and " + defaultMany + " in the bundle)",
 			func(w *Wishes, v string) (err error) { w.Image, err = hostPath(v); return }},
+		{"checkpoint.encrypt-to", "KEY,FILE...: encrypt images to these public keys, of age or SSH, or to those in files",
+			func(w *Wishes, v string) (err error) { w.EncryptTo, err = recipients(v); return }},
 	}
 }
 
@@ -137,6 +151,9 @@ func (w *Wishes) check(all map[string]string) error {
 		reason string
 	}{
 		{"checkpoint.image", w.images(), "nothing asks for an image: add one of after, listening, file, every and on-request"},
+		{"restore.identity", w.Restore != "", "it goes with restore"},
+		{"restore.digest", w.Restore != "", "it goes with restore"},
+		{"checkpoint.encrypt-to", w.images(), "nothing asks for an image: add one of after, listening, file, every and on-request"},
 		{"checkpoint.keep", w.Every != 0 || w.OnRequest, "it goes with every or on-request"},
 		{"checkpoint.leave-running", w.once(), "it goes with after, listening or file"},
 	} {
@@ -195,6 +212,30 @@ func hostPath(v string) (string, error) {
 		return "", errors.New("a relative path must lead below the bundle: give an absolute one")
 	}
 	return filepath.Clean(v), nil
+}
+
+// absolutePath checks a path of the host that belongs to no bundle: keys do not lie there.
+func absolutePath(v string) (string, error) {
+	if !filepath.IsAbs(v) || strings.ContainsRune(v, 0) {
+		return "", errors.New("it must be an absolute path of the host")
+	}
+	return filepath.Clean(v), nil
+}
+
+// recipients checks a list of public keys and of files with such. The files are read when they
+// are needed.
+func recipients(v string) ([]string, error) {
+	var list []string
+	for one := range strings.SplitSeq(v, ",") {
+		one = strings.TrimSpace(one)
+		if !filepath.IsAbs(one) {
+			if _, err := sealed.Recipients([]string{one}); err != nil || !sealed.IsRecipient(one) {
+				return nil, fmt.Errorf("%.100q is neither a public key of age or SSH nor an absolute path", one)
+			}
+		}
+		list = append(list, one)
+	}
+	return list, nil
 }
 
 // innerPath checks a path of the container.

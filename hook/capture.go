@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"time"
 
 	"github.com/rethaw/rethaw/checkpoint"
+	"github.com/rethaw/rethaw/internal/private"
+	"github.com/rethaw/rethaw/internal/sealed"
 	"github.com/rethaw/rethaw/plugin"
 )
 
@@ -44,15 +45,19 @@ func (a *agent) capture(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(j.path), 0o700); err != nil {
+	if err := private.MkdirAll(filepath.Dir(j.path)); err != nil {
 		return fmt.Errorf("a directory for the image: %w", err)
 	}
 	o := checkpoint.Options{Image: j.path, LeaveRunning: !j.stop, Tool: a.tool, Log: a.log}
 	if a.door != nil {
 		o.Answers = a.door.answers
 	}
+	to, err := sealed.Recipients(a.plan.Wishes.EncryptTo)
+	if err != nil {
+		return err
+	}
 	for n := 0; ; n++ {
-		_, err = plugin.Capture(ctx, c, o)
+		_, err = plugin.Capture(ctx, c, o, plugin.Export{To: to})
 		if n == busyTries || !errors.Is(err, plugin.ErrBusy) {
 			return err
 		}

@@ -26,5 +26,7 @@
 // Nothing that the container can change is trusted: what the hook does is told by the
 // state and the configuration on the host alone, paths inside the container are
 // followed as if its root were the root (openat2(2), RESOLVE_IN_ROOT), and requests
-// can only ask for an image of the asking container, at a place beside its bundle.
+// can only ask for an image of the asking container, at a place beside its bundle. Who asks is looked
+// up: the socket hears tasks of the container's pid namespace alone (door.go). Images and keys that annotations
+// name must lie where the container cannot write (reach.go).
 package hook

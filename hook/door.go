@@ -1,12 +1,16 @@
 package hook
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rethaw/rethaw/internal/procfs"
 )
 
 // maxConnections is how many programs may ask at a time; others wait.
@@ -22,6 +26,47 @@ type door struct {
 	// those that are not accepted yet.
 	known map[uint64]bool
 	last  time.Time
+}
+
+// errStranger is a request of somebody outside of the container. The socket has to be open to every user
+// of it, and its place on the host to the hook of a container with a user namespace.
+var errStranger = errors.New("only the container's own programs may ask")
+
+// fromInside tells whether the other end of a connection was made by a task of the container whose init is
+// given: one in its pid namespace. The kernel says who it was; that it lives still after its namespace was
+// looked at shows that its number had not become another's.
+func fromInside(c syscall.Conn, init int) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var peer *unix.Ucred
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil || failed != nil {
+		return errors.Join(err, os.NewSyscallError("SO_PEERCRED", failed))
+	}
+	if peer.Pid <= 0 {
+		return errStranger
+	}
+	before, err := procfs.ReadStat(int(peer.Pid))
+	if err != nil {
+		return errStranger
+	}
+	theirs, err := procfs.Readlink(int(peer.Pid), "ns/pid")
+	if err != nil {
+		return errStranger
+	}
+	own, err := procfs.Readlink(init, "ns/pid")
+	if err != nil {
+		return errEnded
+	}
+	after, err := procfs.ReadStat(int(peer.Pid))
+	if err != nil || after.StartTime != before.StartTime || theirs != own {
+		return errStranger
+	}
+	return nil
 }
 
 // answers tells whether a socket is our end of a connection on which a program waits:

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/rethaw/rethaw/image"
-	"github.com/rethaw/rethaw/specs"
 )
 
 // prune removes the oldest images of this container in a directory until as many are
@@ -35,8 +34,8 @@ func (a *agent) prune(dir string) error {
 		if a.plan.Wishes.Restore != "" && path == a.plan.restoreImage() {
 			continue
 		}
-		if h := a.own(path); h != nil {
-			all = append(all, old{path, h.Created})
+		if created, ok := a.own(path); ok {
+			all = append(all, old{path, created})
 		}
 	}
 	slices.SortFunc(all, func(x, y old) int { return int(min(max(y.created-x.created, -1), 1)) })
@@ -51,17 +50,25 @@ func (a *agent) prune(dir string) error {
 	return failed
 }
 
-// own reads the header of an image of this container, nil for anything else.
-func (a *agent) own(path string) *specs.Header {
+// own tells whether an image is of this container, and when it was taken, in nanoseconds since 1970. What is
+// encrypted is known by its place, which checkPattern makes one of this container.
+func (a *agent) own(path string) (created int64, own bool) {
+	if len(a.plan.Wishes.EncryptTo) > 0 {
+		if f, err := image.OpenSealed(path); err == nil && f != nil {
+			defer f.Close()
+			info, err := f.Stat()
+			if err != nil {
+				return 0, false
+			}
+			return info.ModTime().UnixNano(), true
+		}
+	}
 	img, err := image.Open(path)
 	if err != nil {
-		return nil
+		return 0, false
 	}
 	defer img.Close()
-	if img.Header().Container != a.plan.ID {
-		return nil
-	}
-	return img.Header()
+	return img.Header().Created, img.Header().Container == a.plan.ID
 }
 
 // timed tells whether a name was made of a pattern with the time in it.
@@ -80,7 +87,7 @@ func timed(pattern, name string) bool {
 // takes the place of its own former one, or another as long as there are not too many.
 func (a *agent) room(path string) error {
 	if _, err := os.Lstat(path); err == nil {
-		if a.own(path) == nil {
+		if _, own := a.own(path); !own {
 			return fmt.Errorf("the name %s is taken by another: choose another name", filepath.Base(path))
 		}
 		return nil
@@ -91,7 +98,10 @@ func (a *agent) room(path string) error {
 	}
 	named := 0
 	for _, e := range entries {
-		if imageName(e.Name()) && a.own(filepath.Join(filepath.Dir(path), e.Name())) != nil {
+		if !imageName(e.Name()) {
+			continue
+		}
+		if _, own := a.own(filepath.Join(filepath.Dir(path), e.Name())); own {
 			named++
 		}
 	}

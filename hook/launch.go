@@ -14,6 +14,7 @@ import (
 	runtimespec "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/rethaw/rethaw/internal/private"
 	"github.com/rethaw/rethaw/plugin"
 )
 
@@ -45,8 +46,13 @@ func createRuntime(s *runtimespec.State, w *Wishes) error {
 	if s.Pid == 0 {
 		return fmt.Errorf("%w of the stage createRuntime: it has no pid", ErrState)
 	}
-	if err := plugin.CheckPrivilege(); err != nil {
-		return err
+	for to, wanted := range map[plugin.Work]bool{plugin.ToRestore: w.Restore != "", plugin.ToCheckpoint: w.images()} {
+		if !wanted {
+			continue
+		}
+		if err := plugin.CheckPrivilege(to); err != nil {
+			return err
+		}
 	}
 	where := placeOf(s.ID, s.Bundle)
 	if old, err := readRecord(where); err == nil && old.Init == s.Pid && old.alive() {
@@ -82,6 +88,9 @@ func newPlan(s *runtimespec.State, w *Wishes) (*plan, error) {
 		if explicit {
 			w.Restore = ""
 		}
+	}
+	if err := c.outOfReach(p); err != nil {
+		return nil, err
 	}
 	if w.images() {
 		if p.Runtime, p.Root, err = caller(os.Getppid()); err != nil {
@@ -139,7 +148,7 @@ func launch(p *plan, where place) error {
 	if err != nil {
 		return err
 	}
-	log, err := os.OpenFile(where.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+	log, err := private.OpenFile(where.log(), os.O_WRONLY|os.O_APPEND)
 	if err != nil {
 		return err
 	}

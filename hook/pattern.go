@@ -38,6 +38,10 @@ func checkPattern(w *Wishes) error {
 	if (w.Every != 0 || w.OnRequest) && !strings.Contains(filepath.Base(w.Image), timeMark) {
 		return errors.New("every and on-request take several images: put " + timeMark + " into the last part of the path")
 	}
+	if (w.Every != 0 || w.OnRequest) && len(w.EncryptTo) > 0 && filepath.IsAbs(w.Image) && !strings.Contains(filepath.Dir(w.Image), idMark) {
+		// Whose an encrypted image is tells nothing but its place.
+		return errors.New("encrypted images of several containers cannot be told apart: put " + idMark + " into the directory")
+	}
 	return nil
 }
 

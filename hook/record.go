@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rethaw/rethaw/internal/private"
 	"github.com/rethaw/rethaw/internal/procfs"
 )
 
@@ -106,7 +107,7 @@ func (k *recorder) change(f func(*Record)) error {
 		return err
 	}
 	temp := k.place.draft()
-	if err := os.WriteFile(temp, append(data, '\n'), 0o600); err != nil {
+	if err := private.WriteFile(temp, append(data, '\n')); err != nil {
 		return errors.Join(err, os.Remove(temp))
 	}
 	return os.Rename(temp, k.place.status())

@@ -103,6 +103,9 @@ func (o *door) handle(ctx context.Context, a *agent, c *net.UnixConn) {
 
 // fulfil reads a request and has the image taken.
 func (o *door) fulfil(ctx context.Context, a *agent, c *net.UnixConn) (string, error) {
+	if err := fromInside(c, a.plan.Init); err != nil {
+		return "", askError{err}
+	}
 	line, err := bufio.NewReader(io.LimitReader(c, maxRequest)).ReadBytes('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", askError{fmt.Errorf("no request came: %w", err)}

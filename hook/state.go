@@ -48,9 +48,10 @@ func readState(r io.Reader) (*runtimespec.State, error) {
 
 // config are the parts of a container's configuration that hooks look at.
 type config struct {
-	Annotations map[string]string  `json:"annotations"`
-	Root        *runtimespec.Root  `json:"root"`
-	Hooks       *runtimespec.Hooks `json:"hooks"`
+	Annotations map[string]string   `json:"annotations"`
+	Root        *runtimespec.Root   `json:"root"`
+	Hooks       *runtimespec.Hooks  `json:"hooks"`
+	Mounts      []runtimespec.Mount `json:"mounts"`
 }
 
 // readConfig reads the configuration of a bundle.

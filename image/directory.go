@@ -102,7 +102,7 @@ func (d *directory) ours() ([]string, error) {
 		return nil, err
 	}
 	for _, name := range names {
-		if name == specs.ImageFile {
+		if name == specs.ImageFile || name == specs.SealedFile {
 			continue
 		}
 		if err := checkMember(name); err != nil {

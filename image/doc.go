@@ -40,4 +40,8 @@
 //
 // WriteTo and Receive carry the same files as one tar stream for pipes and for
 // other machines. Receive trusts nothing of it and lands it like a Writer.
+//
+// A SealedWriter encrypts that stream to age recipients and lands it as an image of one file, image.age,
+// which is decrypted (package sealed) and received before it is read. Digest is one SHA-256
+// for the image in whatever form it is kept.
 package image

@@ -19,6 +19,8 @@ var (
 	ErrCorrupt = errors.New("image is damaged")
 	// ErrVersion is an image that this version of the program cannot read.
 	ErrVersion = errors.New("image is of another version")
+	// ErrSealed is an image that has to be decrypted first.
+	ErrSealed = errors.New("image is encrypted")
 	// ErrNoRecord is a question for an object that the image does not have.
 	ErrNoRecord = errors.New("no such record")
 )
@@ -39,12 +41,13 @@ var remedies = map[error]string{
 	ErrNotImage:  "name the directory that a checkpoint wrote",
 	ErrTruncated: "copy the image again or take a new checkpoint",
 	ErrCorrupt:   "use another copy or take a new checkpoint",
+	ErrSealed:    "name the key that opens it with --identity",
 	ErrVersion:   "use the rethaw that wrote it or a newer one",
 }
 
 // Error says what is wrong with an image and where.
 type Error struct {
-	// Kind is ErrNotImage, ErrTruncated, ErrCorrupt or ErrVersion.
+	// Kind is ErrNotImage, ErrTruncated, ErrCorrupt, ErrVersion or ErrSealed.
 	Kind error
 	// Path is the file or directory.
 	Path string

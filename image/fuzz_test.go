@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -153,6 +154,17 @@ func FuzzReceive(f *testing.F) {
 		}
 		if files, _ := os.ReadDir(parent); len(files) > 0 {
 			t.Fatalf("%v, and %v stays", err, files)
+		}
+	})
+}
+
+func FuzzParseDigest(f *testing.F) {
+	f.Add(digestPrefix + strings.Repeat("0a", 32))
+	f.Add(digestPrefix + strings.Repeat("0A", 32))
+	f.Add("md5:00")
+	f.Fuzz(func(t *testing.T, s string) {
+		if got, err := ParseDigest(s); err == nil && (got != s || len(s) != len(digestPrefix)+64) {
+			t.Errorf("%q is taken for %q", s, got)
 		}
 	})
 }

@@ -58,6 +58,9 @@ func checkMember(name string) error {
 	if name == specs.ImageFile {
 		return fmt.Errorf("name %q is taken by the records", name)
 	}
+	if name == specs.SealedFile {
+		return fmt.Errorf("name %q is kept for an encrypted image", name)
+	}
 	if strings.HasSuffix(name, specs.PartialSuffix) {
 		return fmt.Errorf("name %q would mark an unfinished image", name)
 	}

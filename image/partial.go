@@ -62,7 +62,7 @@ func (p *partial) begin() error {
 		return err
 	}
 	defer old.close()
-	if _, err := load(old, false); err != nil {
+	if err := old.replaceable(); err != nil {
 		return fmt.Errorf("%w: %w (choose another directory or remove it)", ErrOccupied, err)
 	}
 	return p.probeExchange()

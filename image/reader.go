@@ -97,6 +97,9 @@ func (d *directory) at(path string) bool {
 func load(d *directory, present bool) (*contents, error) {
 	file, size, err := d.open(specs.ImageFile)
 	if errors.Is(err, fs.ErrNotExist) {
+		if is, err := d.sealed(); is || err != nil {
+			return nil, errors.Join(err, bad(ErrSealed, d.path, "it has %s", specs.SealedFile))
+		}
 		return nil, bad(ErrNotImage, d.path, "it has no %s", specs.ImageFile)
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rethaw/rethaw/internal/sealed"
 	"github.com/rethaw/rethaw/specs"
 )
 
@@ -69,6 +70,8 @@ func (r *receiver) explain(err error) error {
 	var known *Error
 	var reading readError
 	switch {
+	case errors.Is(r.source.err, sealed.ErrForged):
+		return r.source.err
 	case errors.As(err, &known) || !errors.As(err, &reading):
 		return err
 	case r.source.err != nil:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/rethaw/rethaw/internal/sealed"
 	"github.com/rethaw/rethaw/specs"
 )
 
@@ -25,6 +26,21 @@ func WriteTo(ctx context.Context, r *Reader, w io.Writer, c Codec) error {
 		return fmt.Errorf("stream image %s: %w", r.Path(), err)
 	}
 	return nil
+}
+
+// WriteSealed is WriteTo with all of the stream encrypted; without recipients it is WriteTo.
+func WriteSealed(ctx context.Context, r *Reader, w io.Writer, c Codec, to []sealed.Recipient) error {
+	if len(to) == 0 {
+		return WriteTo(ctx, r, w, c)
+	}
+	cipher, err := sealed.Encrypt(w, to)
+	if err != nil {
+		return err
+	}
+	if err := WriteTo(ctx, r, cipher, c); err != nil {
+		return err // without its end the stream is found cut off
+	}
+	return cipher.Close()
 }
 
 func writeTo(ctx context.Context, r *Reader, w io.Writer, c Codec) error {

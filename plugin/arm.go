@@ -11,6 +11,7 @@ import (
 
 	"github.com/rethaw/rethaw/checkpoint"
 	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/sealed"
 	"github.com/rethaw/rethaw/restore"
 )
 
@@ -24,6 +25,10 @@ type Arming struct {
 	// Armed is called once, when Init is under control and all is checked that can be
 	// before the start.
 	Armed func() error
+	// With are the identities that decrypt the image, none if it is plain; Digest is the one
+	// that it must have, "" for any.
+	With   []sealed.Identity
+	Digest string
 	// Options go to package restore.
 	Options restore.Options
 }
@@ -35,7 +40,13 @@ func Arm(ctx context.Context, a Arming) (*restore.Result, error) {
 	if a.Options.Log == nil {
 		a.Options.Log = silent()
 	}
-	bundle, err := armable(a)
+	plain, done, err := Unsealed(ctx, a.Options.Image, a.With, a.Options.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	a.Options.Image = plain
+	bundle, err := armable(ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -58,12 +69,15 @@ func Arm(ctx context.Context, a Arming) (*restore.Result, error) {
 }
 
 // armable compares the image with the machine and the bundle.
-func armable(a Arming) (*Bundle, error) {
+func armable(ctx context.Context, a Arming) (*Bundle, error) {
 	img, err := image.Open(a.Options.Image)
 	if err != nil {
 		return nil, err
 	}
 	defer img.Close()
+	if err := img.CheckDigest(ctx, a.Digest); err != nil {
+		return nil, err
+	}
 	if err := CheckMachine(img.Header()); err != nil {
 		return nil, err
 	}
@@ -101,9 +115,16 @@ func Restoring(id string) (bool, error) {
 	return false, nil
 }
 
-// Capture is Checkpoint for who does not own the container: one whose tasks are killed
-// stays with its engine as a stopped one.
-func Capture(ctx context.Context, c Container, o checkpoint.Options) (*checkpoint.Stats, error) {
+// Capture is CheckpointTo for who does not own the container: one whose tasks are killed
+// stays with its engine as a stopped one. Without an export it goes to o.Image alone.
+func Capture(ctx context.Context, c Container, o checkpoint.Options, e Export) (*checkpoint.Stats, error) {
+	if e.None() {
+		return captureAs(ctx, c, o, "")
+	}
+	return exported(ctx, c, o, e, captureAs)
+}
+
+func captureAs(ctx context.Context, c Container, o checkpoint.Options, _ string) (*checkpoint.Stats, error) {
 	held, t, err := resolve(ctx, c)
 	if err != nil {
 		return nil, err

@@ -4,20 +4,25 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/sealed"
 )
 
-// Import says where an image comes from as one stream (image.WriteTo).
+// Import says where an image comes from that has to be unpacked: one stream (image.WriteTo), or an
+// encrypted image.
 type Import struct {
-	// File is Standard for Stdin.
+	// File is Standard for Stdin, "" for the image directory of the request.
 	File string
 	// Stdin has the stream if File is Standard. The container does not get it then.
 	Stdin *os.File
 	// Keep leaves the image beside the bundle (Registry.ImageOf) instead of removing
 	// it after the restore.
 	Keep bool
+	// With are the identities that decrypt it. With some a plain image is refused.
+	With []sealed.Identity
 }
 
 // RestoreFrom is Restore of an import. No container is made before the whole stream is
@@ -25,6 +30,19 @@ type Import struct {
 func RestoreFrom(ctx context.Context, engines *Registry, r Request, i Import) (*Session, error) {
 	if r.Options.Log == nil {
 		r.Options.Log = silent()
+	}
+	var err error
+	if i.File == "" {
+		if r.Options.Image, err = engines.ImageOf(ctx, r); err != nil {
+			return nil, err
+		}
+		plain, done, err := Unsealed(ctx, r.Options.Image, i.With, r.Options.Log)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		r.Options.Image = plain
+		return Restore(ctx, engines, r)
 	}
 	from, err := i.open()
 	if err != nil {
@@ -40,24 +58,66 @@ func RestoreFrom(ctx context.Context, engines *Registry, r Request, i Import) (*
 			return nil, err
 		}
 	} else {
-		dir, err := workDir("import")
+		work, err := newWork("import")
 		if err != nil {
 			return nil, err
 		}
-		defer func() {
-			if err := os.RemoveAll(dir); err != nil {
-				r.Options.Log.WithError(err).Warnf("the temporary image %s remains", dir)
-			}
-		}()
-		r.Options.Image = filepath.Join(dir, "image")
+		defer work.remove(r.Options.Log)
+		r.Options.Image = work.image()
 	}
-	stream, stop := draw(ctx, from)
-	_, err = image.Receive(ctx, stream, r.Options.Image)
-	stop()
-	if err != nil {
+	if err := unpack(ctx, from, r.Options.Image, i.With); err != nil {
 		return nil, fmt.Errorf("import %s: %w", from.Name(), err)
 	}
 	return Restore(ctx, engines, r)
+}
+
+// Unsealed makes a plain image of the one at path: itself if it is plain, else a temporary one
+// that done removes. It may be a directory or the file of an export.
+func Unsealed(ctx context.Context, path string, with []sealed.Identity, log *logrus.Entry) (plain string, done func(), err error) {
+	from, err := image.OpenSealed(path)
+	if err != nil {
+		return "", nil, err
+	}
+	if from == nil {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			if from, err = os.Open(path); err != nil {
+				return "", nil, err
+			}
+		}
+	}
+	if from == nil {
+		if len(with) > 0 {
+			img, err := image.Open(path)
+			if err != nil {
+				return "", nil, err
+			}
+			img.Close()
+			return "", nil, fmt.Errorf("%s: %w: it has to be, as an identity was given", path, sealed.ErrPlain)
+		}
+		return path, func() {}, nil
+	}
+	defer from.Close()
+	work, err := newWork("import")
+	if err != nil {
+		return "", nil, err
+	}
+	if err := unpack(ctx, from, work.image(), with); err != nil {
+		work.remove(log)
+		return "", nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return work.image(), func() { work.remove(log) }, nil
+}
+
+// unpack receives a stream, which may be encrypted, into an image.
+func unpack(ctx context.Context, from *os.File, dir string, with []sealed.Identity) error {
+	stream, stop := draw(ctx, from)
+	defer stop()
+	plain, err := sealed.Decrypt(stream, with)
+	if err != nil {
+		return err
+	}
+	_, err = image.Receive(ctx, plain, dir)
+	return err
 }
 
 // open opens the source.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rethaw/rethaw/internal/private"
 )
 
 // Lock is held on a container while it is checkpointed or made. It is a flock(2) on
@@ -45,7 +47,7 @@ func lock(name, what string) (*Lock, error) {
 	}
 	path := filepath.Join(dir, name)
 	for tries := 0; ; tries++ {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		f, err := private.OpenFile(path, os.O_RDWR)
 		if err != nil {
 			return nil, fmt.Errorf("locking %s: %w", what, err)
 		}
@@ -136,6 +138,11 @@ func ownDir(dir string) error {
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Getuid() || st.Mode&0o022 != 0 {
 		return fmt.Errorf("%s is not a directory of user %d alone", dir, os.Getuid())
+	}
+	if st.Mode&0o700 != 0o700 { // the umask has taken it away
+		if err := os.Chmod(dir, os.FileMode(st.Mode&0o777|0o700)); err != nil {
+			return err
+		}
 	}
 	return unix.Access(dir, unix.W_OK)
 }

@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -12,29 +11,61 @@ import (
 )
 
 // ErrPrivilege: this process may not do what a checkpoint or restore takes.
-var ErrPrivilege = errors.New("missing privilege")
+var ErrPrivilege = kernel.ErrPrivilege
 
-// CheckPrivilege tells whether this process has the capabilities without which neither
-// a checkpoint nor a restore gets anywhere: tracing tasks, entering namespaces,
-// reading files of any owner, killing and taking over ids.
-func CheckPrivilege() error {
-	names, err := kernel.MissingCapabilities(map[int]string{
-		unix.CAP_SYS_PTRACE:      "CAP_SYS_PTRACE",
-		unix.CAP_SYS_ADMIN:       "CAP_SYS_ADMIN",
-		unix.CAP_SYS_CHROOT:      "CAP_SYS_CHROOT",
-		unix.CAP_DAC_OVERRIDE:    "CAP_DAC_OVERRIDE",
-		unix.CAP_DAC_READ_SEARCH: "CAP_DAC_READ_SEARCH",
-		unix.CAP_KILL:            "CAP_KILL",
-		unix.CAP_SETUID:          "CAP_SETUID",
-		unix.CAP_SETGID:          "CAP_SETGID",
-	})
+// Work is what takes privileges.
+type Work int
+
+// The kinds of work.
+const (
+	// ToCheckpoint is to save a container, or to check whether that could be done.
+	ToCheckpoint Work = iota
+	// ToRestore is to make a container and restore into it.
+	ToRestore
+	// ToRestoreTree is to restore a tree of host tasks.
+	ToRestoreTree
+)
+
+// least lists for each kind of work the capabilities without which it gets nowhere; of each line one
+// will do. What single objects need beyond them is asked for where they are.
+var least = map[Work][][]int{
+	ToCheckpoint: {
+		{unix.CAP_SYS_PTRACE},                             // tracing tasks of others
+		{unix.CAP_CHECKPOINT_RESTORE, unix.CAP_SYS_ADMIN}, // /proc/PID/map_files
+	},
+	ToRestoreTree: {
+		{unix.CAP_SYS_PTRACE},
+		{unix.CAP_CHECKPOINT_RESTORE, unix.CAP_SYS_ADMIN}, // choosing pids
+	},
+	ToRestore: {
+		{unix.CAP_SYS_PTRACE},
+		{unix.CAP_SYS_ADMIN},  // joining namespaces
+		{unix.CAP_SYS_CHROOT}, // joining a mount namespace
+	},
+}
+
+// CheckPrivilege tells whether this process has the capabilities without which the work does not
+// begin. Its errors are ErrPrivilege.
+func CheckPrivilege(to Work) error {
+	var missing []string
+	for _, any := range least[to] {
+		var names []string
+		for _, c := range any {
+			if kernel.Privileged(c) {
+				names = nil
+				break
+			}
+			names = append(names, kernel.CapabilityName(c))
+		}
+		if len(names) > 0 {
+			missing = append(missing, strings.Join(names, " or "))
+		}
+	}
 	switch {
-	case err != nil:
-		return err
-	case len(names) == 0:
+	case len(missing) == 0:
 		return nil
 	case os.Geteuid() != 0:
 		return fmt.Errorf("%w: rethaw must run as root: use sudo", ErrPrivilege)
 	}
-	return fmt.Errorf("%w: root here lacks %s: give rethaw these capabilities", ErrPrivilege, strings.Join(names, ", "))
+	return fmt.Errorf("%w: root here lacks %s: give rethaw these capabilities", ErrPrivilege, strings.Join(missing, ", "))
 }

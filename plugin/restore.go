@@ -27,6 +27,8 @@ type Request struct {
 	Detach bool
 	// PidFile takes the host pid of the restored root, "" for none.
 	PidFile string
+	// Digest is the one that the image must have (image.Reader.Digest), "" for any.
+	Digest string
 	// Options go to package restore. Without an image there it is the one beside
 	// the bundle (ImageDir).
 	Options restore.Options
@@ -90,6 +92,9 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 		return nil, err
 	}
 	defer img.Close()
+	if err := img.CheckDigest(ctx, r.Digest); err != nil {
+		return nil, err
+	}
 	if err := CheckMachine(img.Header()); err != nil {
 		return nil, err
 	}

@@ -25,9 +25,10 @@ func writeImage(t *testing.T, exe, mapped *specs.Regular) *image.Reader {
 	defer w.Abort()
 	for id, r := range []specs.Record{
 		&specs.Header{PageSize: 4096, Root: 1},
-		&specs.Task{PID: 1, Comm: "x", State: "running", Exe: 3, Memory: 2},
+		&specs.Task{PID: 1, Comm: "x", State: "running", Exe: 3, Memory: 2, FS: 5, FDs: 6, Threads: []specs.ID{7}},
 		&specs.Memory{Areas: []specs.Area{{Start: 0x1000, End: 0x2000, Kind: "file", File: 4, Prot: 5}}},
 		exe, mapped,
+		&specs.FS{Cwd: "/", Root: "/"}, &specs.FDs{}, &specs.Thread{TID: 1, Registers: make([]byte, 216)},
 	} {
 		if err := w.Put(specs.ID(id), r); err != nil {
 			t.Fatal(err)

@@ -6,16 +6,6 @@ import (
 	"os"
 )
 
-// workDir makes a directory for an image that is there for a while only, for us alone.
-// It goes where TMPDIR says, else to /var/tmp: /tmp may be in memory.
-func workDir(what string) (string, error) {
-	base := os.Getenv("TMPDIR")
-	if base == "" {
-		base = "/var/tmp"
-	}
-	return os.MkdirTemp(base, "rethaw-"+what+"-*")
-}
-
 // pour runs write with a writer whose bytes go to f. When ctx ends it gives up on an f
 // that does not take them, so that a reader who is asleep cannot keep a container
 // stopped: the system call that hangs is left behind, with a buffer of its own.

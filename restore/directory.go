@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"os"
 
 	"github.com/rethaw/rethaw/specs"
@@ -13,23 +14,26 @@ func directoryKind() fileKind {
 		open: func(r *restorer, _ specs.ID, rec specs.File) (*os.File, error) {
 			d := rec.(*specs.Directory)
 			if d.Ghost != 0 {
-				f, err := r.openNamed(d.Path, "", d.Ghost, int(d.Flags)&^creation|unix.O_DIRECTORY)
+				f, err := r.openNamed(d.Path, "", d.Ghost, int(d.Flags)&^creation|unix.O_DIRECTORY, ofType(unix.S_IFDIR, "directory"))
 				if err != nil {
 					return nil, err
 				}
 				return f, setBase(f, &d.Description, true)
 			}
-			return openPath(d.Path, &d.Description, unix.O_DIRECTORY, true)
+			return r.openPath(d.Path, &d.Description, unix.O_DIRECTORY, true, ofType(unix.S_IFDIR, "directory"))
 		},
 	}
 }
 
-// openPath opens a path of the container as a description was.
-func openPath(path string, base *specs.Description, extra int, seekable bool) (*os.File, error) {
-	fd, err := unix.Open(path, int(base.Flags)&^creation|extra|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+// openPath opens a path of the container as a description was, if fits finds nothing wrong with what is
+// there.
+func (r *restorer) openPath(path string, base *specs.Description, extra int, seekable bool, fits func(*unix.Stat_t) error) (*os.File, error) {
+	f, err := r.reopen.open(path, int(base.Flags)&^creation|extra, fits)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), path)
-	return f, setBase(f, base, seekable)
+	if err := setBase(f, base, seekable); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }

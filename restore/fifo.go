@@ -33,7 +33,7 @@ func (r *restorer) makeFIFO(ends []pipeEnd) error {
 // openFIFO opens all descriptions, behind one for reading and writing, which
 // nothing blocks (fifo(7)).
 func (r *restorer) openFIFO(ends []pipeEnd) error {
-	helper, err := openEnd(ends[0].fifo.Path, unix.O_RDWR)
+	helper, err := r.openEnd(ends[0].fifo.Path, unix.O_RDWR)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (r *restorer) openFIFO(ends []pipeEnd) error {
 	var keeper *os.File
 	if err == nil {
 		// Without a description what is in the FIFO is lost.
-		keeper, err = openEnd(ends[0].fifo.Path, unix.O_RDONLY)
+		keeper, err = r.openEnd(ends[0].fifo.Path, unix.O_RDONLY)
 	}
 	// Readers that saw no writer are opened when there is none.
 	err = errors.Join(err, helper.Close())
@@ -58,13 +58,6 @@ func (r *restorer) openFIFO(ends []pipeEnd) error {
 
 func (r *restorer) fillFIFO(f *os.File, ends []pipeEnd) error {
 	rec := ends[0].fifo
-	var stat unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &stat); err != nil {
-		return err
-	}
-	if stat.Mode&unix.S_IFMT != unix.S_IFIFO {
-		return fmt.Errorf("%w: %s is no FIFO any more", ErrUnfit, rec.Path)
-	}
 	if rec.Deleted {
 		if err := ownPipe(f, &rec.Pipe); err != nil {
 			return err
@@ -80,7 +73,7 @@ func (r *restorer) openEnds(ends []pipeEnd, chosen func(*pipeEnd) bool) error {
 		if !chosen(e) {
 			continue
 		}
-		f, err := openEnd(e.fifo.Path, e.mode())
+		f, err := r.openEnd(e.fifo.Path, e.mode())
 		if err != nil {
 			return err
 		}
@@ -92,15 +85,12 @@ func (r *restorer) openEnds(ends []pipeEnd, chosen func(*pipeEnd) bool) error {
 	return nil
 }
 
-func openEnd(path string, mode int) (*os.File, error) {
-	fd, err := unix.Open(path, mode|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+func (r *restorer) openEnd(path string, mode int) (*os.File, error) {
+	f, err := r.reopen.open(path, mode|unix.O_NONBLOCK, ofType(unix.S_IFIFO, "FIFO"))
 	if errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("%w; restore with the same root filesystem", err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), path), nil
+	return f, err
 }
 
 // withName has a file under a name that will be gone: make makes it, use finds it

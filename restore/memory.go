@@ -140,11 +140,25 @@ func (b *builder) inheritable() {
 	for i := range b.t.mm.Areas {
 		a := &b.t.mm.Areas[i]
 		for j := range p.mm.Areas {
-			if !kernelArea(a.Kind) && a.HeirOf(&p.mm.Areas[j]) {
+			if !kernelArea(a.Kind) && a.HeirOf(&p.mm.Areas[j]) && !b.mustFill(a) {
 				b.inherited[i] = true
 			}
 		}
 	}
+}
+
+// mustFill tells whether an area cannot be inherited, because the task has pages of its own in it and cannot
+// write there: it changed them after the fork and then gave the right to do so away.
+func (b *builder) mustFill(a *specs.Area) bool {
+	if a.Prot&unix.PROT_WRITE != 0 {
+		return false
+	}
+	for _, e := range b.t.mm.Pages {
+		if !e.Inherit && e.Start < a.End && e.Start+e.Count*pageSize > a.Start {
+			return true
+		}
+	}
+	return false
 }
 
 func kernelArea(kind string) bool { return kind == "vdso" || kind == "vvar" || kind == "vsyscall" }

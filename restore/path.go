@@ -17,9 +17,9 @@ func pathKind() fileKind {
 				extra = unix.O_NOFOLLOW
 			}
 			if p.Ghost != 0 || p.Link != "" {
-				return r.openNamed(p.Path, p.Link, p.Ghost, int(p.Flags)&^creation|extra)
+				return r.openNamed(p.Path, p.Link, p.Ghost, int(p.Flags)&^creation|extra, whatever)
 			}
-			return openPath(p.Path, &p.Description, extra, false)
+			return r.openPath(p.Path, &p.Description, extra, false, whatever)
 		},
 	}
 }

@@ -96,7 +96,7 @@ func TestWithName(t *testing.T) {
 		}
 		link := ""
 		err := withName(path, func(name string) error { return unix.Mkfifo(name, 0o600) }, func() error {
-			f, err := openEnd(path, unix.O_RDWR)
+			f, err := testRestorer(t).openEnd(path, unix.O_RDWR)
 			if err == nil {
 				t.Cleanup(func() { f.Close() })
 				defer func() { link, _ = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd()))) }()

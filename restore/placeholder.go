@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rethaw/rethaw/internal/agent"
+	"github.com/rethaw/rethaw/internal/kernel"
 	"github.com/rethaw/rethaw/internal/ns"
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/internal/ptrace"
@@ -250,7 +251,12 @@ func (r *restorer) spawn(ctx context.Context) error {
 		return err
 	}
 	defer s.Close()
-	th, err := ptrace.Seize(s.PID, seizeOptions)
+	options := seizeOptions
+	if !kernel.Privileged(unix.CAP_SYS_ADMIN) {
+		// No filter is in force that we have not ourselves, and then nothing lifts it.
+		options &^= ptraceOSuspendSeccomp
+	}
+	th, err := ptrace.Seize(s.PID, options)
 	if err != nil {
 		return err
 	}

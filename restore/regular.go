@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -24,7 +25,7 @@ func regularKind() fileKind {
 }
 
 func (r *restorer) regular(rec *specs.Regular) (*os.File, error) {
-	f, err := r.openNamed(rec.Path, rec.Link, rec.Ghost, int(rec.Flags)&^creation|unix.O_NOCTTY)
+	f, err := r.openNamed(rec.Path, rec.Link, rec.Ghost, int(rec.Flags)&^creation|unix.O_NOCTTY, ofType(unix.S_IFREG, "regular file"))
 	if err != nil {
 		return nil, err
 	}
@@ -39,15 +40,8 @@ func (r *restorer) regular(rec *specs.Regular) (*os.File, error) {
 // openNamed opens a file by its path; if that was removed, by giving it back for
 // a moment to the file that has another name (link), or through the deleted
 // file (ghost), which has been made again.
-func (r *restorer) openNamed(path, link string, ghost specs.ID, flags int) (*os.File, error) {
-	name := path
-	open := func() (*os.File, error) {
-		fd, err := unix.Open(name, flags|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return nil, err
-		}
-		return os.NewFile(uintptr(fd), path), nil
-	}
+func (r *restorer) openNamed(path, link string, ghost specs.ID, flags int, fits func(*unix.Stat_t) error) (*os.File, error) {
+	open := func() (*os.File, error) { return r.reopen.open(path, flags, fits) }
 	switch {
 	case ghost != 0:
 		g, err := r.ghost(ghost)
@@ -61,14 +55,8 @@ func (r *restorer) openNamed(path, link string, ghost specs.ID, flags int) (*os.
 			flags &^= unix.O_TMPFILE &^ unix.O_DIRECTORY
 			g = r.files.ghosts[ghost]
 		}
-		// Our own descriptor is seen through our own /proc only.
-		name = fmt.Sprintf("/proc/self/fd/%d", g.Fd())
-		var f *os.File
-		err = outside(func() error {
-			f, err = open()
-			return err
-		})
-		return f, err
+		fd, err := unix.Openat(int(r.reopen.fds.Fd()), strconv.Itoa(int(g.Fd())), flags|unix.O_CLOEXEC, 0)
+		return fileOrError(fd, path, err)
 	case link != "":
 		if err := unix.Link(link, path); err != nil {
 			return nil, fmt.Errorf("link %s to its former name: %w", link, err)
@@ -85,9 +73,6 @@ func sameFile(f *os.File, rec *specs.Regular) error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &stat); err != nil {
 		return err
-	}
-	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		return fmt.Errorf("%w: is no regular file any more", ErrUnfit)
 	}
 	if stat.Size < rec.Size {
 		return fmt.Errorf("%w: has %d bytes, had %d at the checkpoint; restore with the same root filesystem", ErrUnfit, stat.Size, rec.Size)

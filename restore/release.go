@@ -102,18 +102,29 @@ func (r *restorer) abandon() error {
 			r.log.WithError(err).Warn("the engine could not be told of the end of the container")
 		}
 	}
+	left := map[*task]bool{}
+	var errs []error
 	for _, t := range r.made {
-		if err := unix.Kill(t.pid, unix.SIGKILL); err != nil && !isGone(err) {
-			return err
+		err := unix.Kill(t.pid, unix.SIGKILL)
+		if errors.Is(err, unix.EPERM) {
+			// It is another user's by now, and we have no CAP_KILL: the kernel kills it at the end of
+			// its tracer (PTRACE_O_EXITKILL), which is near.
+			left[t], err = true, nil
+		}
+		if err != nil && !isGone(err) {
+			errs = append(errs, err)
 		}
 	}
 	var threads []*ptrace.Thread
 	for _, t := range r.made {
+		if left[t] {
+			continue
+		}
 		for _, th := range t.threads {
 			if th.traced != nil {
 				threads = append(threads, th.traced)
 			}
 		}
 	}
-	return ptrace.Bury(threads, 20*time.Second)
+	return errors.Join(append(errs, ptrace.Bury(threads, 20*time.Second))...)
 }

@@ -44,6 +44,9 @@ func run(ctx context.Context, o Options, arrive func(*restorer) error) (*Result,
 	if err := r.plan(); err != nil {
 		return nil, fmt.Errorf("image %s: %w", o.Image, err)
 	}
+	if r.reopen, err = newReopener(); err != nil {
+		return nil, err
+	}
 	tracer := ptrace.NewTracer()
 	// What is still traced when the tracer ends dies (PTRACE_O_EXITKILL).
 	defer tracer.Close()
@@ -79,6 +82,7 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"container", r.restoreContainer},
 		{"files", r.openFiles},
 		{"tree", func() error { return r.grow(r.root) }},
+		{"devices", r.mayOpenDevices},
 		{"groups", r.joinGroups},
 		{"terminals", r.joinTerminals},
 		{"threads", r.makeThreads},

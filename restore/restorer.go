@@ -39,6 +39,7 @@ type restorer struct {
 	// kinds are the restorers of files by the type of their record.
 	kinds     map[reflect.Type]*fileKind
 	pids      *agent.Agent
+	reopen    reopener
 	ipc       ipcSpace
 	place     places
 	files     files
@@ -140,6 +141,7 @@ func (r *restorer) close() error {
 	r.terminals.close()
 	r.ipc.close()
 	r.inet.close()
+	errs = append(errs, r.reopen.close())
 	if r.space != nil {
 		r.space.Close()
 	}

@@ -215,5 +215,5 @@ func (r *restorer) openTerminal(id specs.ID, rec *specs.Terminal) (*os.File, err
 	case len(r.files.holders[id]) == 0 && rec.Pair != nil:
 		return nil, nil // it only controls a session
 	}
-	return openPath(rec.Path, &rec.Description, 0, false)
+	return r.openPath(rec.Path, &rec.Description, 0, false, ofType(unix.S_IFCHR, "terminal"))
 }

@@ -161,6 +161,9 @@ func makePath(path string) (*os.File, error) {
 			if err = unix.Mkdirat(int(dir.Fd()), part, 0o755); err == nil {
 				fd, err = unix.Openat(int(dir.Fd()), part, flags, 0)
 			}
+			if err == nil { // our umask is none of the container's business
+				err = unix.Fchmod(fd, 0o755)
+			}
 		}
 		dir.Close()
 		if err != nil {

@@ -5,6 +5,8 @@ const (
 	// ImageFile holds the records. It is the only file whose name is fixed; it
 	// lists all others.
 	ImageFile = "image.rt"
+	// SealedFile is the one file of an encrypted image: all others in one stream.
+	SealedFile = "image.age"
 	// PagesPrefix and PagesSuffix stand around the number of a pages file,
 	// counted from 1, which extents name.
 	PagesPrefix = "pages-"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ func checkCommand(a *app) *cobra.Command {
 		Short: "Tell what of a container could not be saved, without stopping it",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := plugin.CheckPrivilege(); err != nil {
+			if err := plugin.CheckPrivilege(plugin.ToCheckpoint); err != nil {
 				return err
 			}
 			target, err := a.target(cmd.Context(), args, pid)
@@ -41,7 +42,11 @@ func checkCommand(a *app) *cobra.Command {
 				printf(a.stdout, texts...)
 			}
 			if err == nil && len(found) > 0 {
-				err = codedError{exitUnsupported, fmt.Errorf("%s: %s could not be saved",
+				code := exitUnsupported
+				if all := errors.Join(found...); errors.Is(all, plugin.ErrPrivilege) && !errors.Is(all, checkpoint.ErrUnsupported) {
+					code = exitEnvironment
+				}
+				err = codedError{code, fmt.Errorf("%s: %s could not be saved",
 					target.Candidate(), counted(len(found), "object"))}
 			}
 			return err

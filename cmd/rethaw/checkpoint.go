@@ -7,6 +7,7 @@ import (
 
 	"github.com/rethaw/rethaw/checkpoint"
 	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/sealed"
 	"github.com/rethaw/rethaw/plugin"
 )
 
@@ -17,6 +18,7 @@ func checkpointCommand(a *app) *cobra.Command {
 	var stats bool
 	var to plugin.Export
 	var compress string
+	var recipients []string
 	c := &cobra.Command{
 		Use:   "checkpoint [flags] CONTAINER... | --all | --latest | --pid PID --image DIR",
 		Short: "Save running containers into images",
@@ -28,7 +30,7 @@ func checkpointCommand(a *app) *cobra.Command {
 			"  rethaw checkpoint -e /srv/web.tar.zst web\n  rethaw checkpoint -e - web | ssh host rethaw restore -d -b /srv/web -i - web",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := plugin.CheckPrivilege(); err != nil {
+			if err := plugin.CheckPrivilege(plugin.ToCheckpoint); err != nil {
 				return err
 			}
 			targets, err := a.running(cmd.Context(), args, which)
@@ -39,6 +41,9 @@ func checkpointCommand(a *app) *cobra.Command {
 				return usageError{"--image and --export are for one container: images of several go beside their bundles"}
 			}
 			if to.Codec, err = codec(cmd, compress); err != nil {
+				return err
+			}
+			if to.To, err = sealed.Recipients(recipients); err != nil {
 				return err
 			}
 			to.Stdout, to.Keep = a.stdout, which.keep
@@ -60,6 +65,7 @@ func checkpointCommand(a *app) *cobra.Command {
 	flags.StringVar(&o.Image, "image", "", "directory of the image (default: checkpoint in the bundle)")
 	flags.StringVarP(&to.File, "export", "e", "", "carry the image into this file as one stream, - for stdout; it is left nowhere else without --image or --keep")
 	flags.StringVarP(&compress, "compress", "c", string(image.Zstd), "compression of the --export: zstd, gzip or none")
+	flags.StringArrayVar(&recipients, "encrypt-to", nil, "encrypt what is written to this recipient: an age or SSH public key, or a file of such (may be repeated)")
 	flags.BoolVarP(&o.LeaveRunning, "leave-running", "R", false, "let the container go on afterwards")
 	flags.BoolVar(&o.TCPEstablished, "tcp-established", false, "save TCP connections that lead out of the container")
 	flags.BoolVar(&o.TCPClose, "tcp-close", false, "give up TCP connections that lead out of the container: restored, they are reset")
@@ -92,7 +98,7 @@ func (a *app) checkpoint(ctx context.Context, c plugin.Container, o checkpoint.O
 	}
 	defer done()
 	o.Log = log
-	if to.File == "" {
+	if to.None() {
 		return plugin.Checkpoint(ctx, c, o)
 	}
 	return plugin.CheckpointTo(ctx, c, o, to)

@@ -15,6 +15,7 @@ import (
 	"github.com/rethaw/rethaw/checkpoint"
 	"github.com/rethaw/rethaw/hook"
 	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/sealed"
 	"github.com/rethaw/rethaw/plugin"
 	"github.com/rethaw/rethaw/restore"
 )
@@ -49,7 +50,7 @@ func exitMeanings() []struct {
 		{exitNotFound, "no such container or process, or an ambiguous name"},
 		{exitState, "wrong state: stopped, not started, in use by another rethaw, id or pid taken"},
 		{exitUnsupported, "something in the container cannot be saved or restored (rethaw check lists all of it)"},
-		{exitImage, "no image, a damaged one, one of another version, or no place for a new one"},
+		{exitImage, "no image, a damaged one, one of another version, digest or key, or no place for a new one"},
 		{exitEnvironment, "missing privilege, runtime, disk space or kernel feature"},
 		{exitBundle, "the bundle is none or does not fit the image"},
 		{exitInterrupted, "interrupted by SIGINT, SIGTERM or SIGHUP; nothing was changed"},
@@ -121,6 +122,12 @@ func exitCodes() []struct {
 		{image.ErrTruncated, exitImage},
 		{image.ErrCorrupt, exitImage},
 		{image.ErrVersion, exitImage},
+		{image.ErrSealed, exitImage},
+		{image.ErrDigest, exitImage},
+		{sealed.ErrLocked, exitImage},
+		{sealed.ErrPlain, exitImage},
+		{sealed.ErrForged, exitImage},
+		{sealed.ErrKey, exitUsage},
 		{image.ErrOccupied, exitImage},
 		{plugin.ErrPlace, exitImage},
 		{image.ErrBusy, exitState},

@@ -13,27 +13,38 @@ import (
 
 // inspectCommand is `rethaw inspect`.
 func inspectCommand(a *app) *cobra.Command {
-	var asJSON bool
+	var asJSON, digest bool
 	var view view
+	var identities []string
 	c := &cobra.Command{
 		Use:   "inspect [flags] IMAGE",
 		Short: "Show what is in an image",
 		Long: "Show the facts in the header of an image, the sizes of its files and the tree of its tasks.\n" +
 			"With --json every record is printed; the field names are those of specs/SPEC.md.",
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			img, err := image.Open(args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			img, done, err := a.openImage(cmd.Context(), args[0], identities)
 			if err != nil {
 				return err
 			}
-			defer img.Close()
+			defer done()
+			view.path = args[0]
+			if digest {
+				if view.digest, err = img.Digest(cmd.Context(), a.progress("reading")); err != nil {
+					return err
+				}
+			}
 			if asJSON {
-				return printJSON(a.stdout, document(img))
+				d := document(img)
+				d.Path, d.Digest = args[0], view.digest
+				return printJSON(a.stdout, d)
 			}
 			return view.print(a.stdout, img)
 		},
 	}
 	flags := c.Flags()
+	identityFlag(flags, &identities)
+	flags.BoolVar(&digest, "digest", false, "show the digest of the whole image too, for which all of it is read")
 	flags.BoolVar(&asJSON, "json", false, "print every record as JSON")
 	flags.BoolVarP(&view.files, "files", "f", false, "show the descriptors of each task")
 	flags.BoolVarP(&view.memory, "memory", "m", false, "show the memory areas of each task")
@@ -43,6 +54,7 @@ func inspectCommand(a *app) *cobra.Command {
 // jsonImage is an image as JSON.
 type jsonImage struct {
 	Path    string         `json:"path"`
+	Digest  string         `json:"digest,omitempty"`
 	Header  *specs.Header  `json:"header"`
 	Files   []specs.Member `json:"files"`
 	Records []jsonRecord   `json:"records"`

@@ -18,6 +18,8 @@ import (
 // view prints an image for people.
 type view struct {
 	files, memory bool
+	// path is the image as the user named it, digest its digest or "".
+	path, digest string
 }
 
 // print writes the facts, the sizes and the tree.
@@ -38,7 +40,8 @@ func (v view) print(w io.Writer, img *image.Reader) error {
 		of = "process tree " + h.Container + " of the host"
 	}
 	lines := [][2]string{
-		{"image", fmt.Sprintf("%s (%s beside image.rt)", img.Path(), humanize.IBytes(uint64(bytes)))},
+		{"image", fmt.Sprintf("%s (%s beside image.rt)", v.path, humanize.IBytes(uint64(bytes)))},
+		{"digest", v.digest},
 		{"of", of},
 		{"bundle", h.Bundle},
 		{"rootfs", h.Rootfs},

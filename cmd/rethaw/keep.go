@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/rethaw/rethaw/internal/private"
 )
 
 // keepLog returns the log for work on one image: ours, or, if it is to be kept, one that
@@ -18,7 +20,7 @@ func (a *app) keepLog(keep bool, image func() (string, error)) (log *logrus.Entr
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := os.OpenFile(dir+".log", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := private.OpenFile(dir+".log", os.O_WRONLY|os.O_TRUNC)
 	if err != nil {
 		return nil, nil, fmt.Errorf("keeping the log: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rethaw/rethaw/internal/sealed"
 	"github.com/rethaw/rethaw/plugin"
 )
 
@@ -18,6 +19,7 @@ func restoreCommand(a *app) *cobra.Command {
 	var name string
 	var stats bool
 	var from plugin.Import
+	var identities []string
 	c := &cobra.Command{
 		Use:   "restore [flags] CONTAINER | restore [flags] --image DIR | --import FILE",
 		Short: "Restore an image into a fresh container",
@@ -38,6 +40,13 @@ func restoreCommand(a *app) *cobra.Command {
 				return usageError{"--image and --import both name the image: use one of them"}
 			}
 			from.Stdin, from.Keep = a.stdin, which.keep
+			var err error
+			if from.With, err = sealed.Identities(identities); err != nil {
+				return err
+			}
+			if r.Digest, err = digestFlag(cmd); err != nil {
+				return err
+			}
 			requests, err := a.requests(cmd.Context(), r, from, which, name, args)
 			if err != nil {
 				return err
@@ -80,6 +89,8 @@ func restoreCommand(a *app) *cobra.Command {
 	flags.StringVarP(&r.Spec.Bundle, "bundle", "b", "", "directory of the bundle (default: the current one; podman's containers have their own)")
 	flags.StringVar(&r.Options.Image, "image", "", "directory of the image (default: checkpoint in the bundle)")
 	flags.StringVarP(&from.File, "import", "i", "", "restore the stream of checkpoint --export in this file, - for stdin")
+	identityFlag(flags, &identities)
+	flags.String("digest", "", "restore nothing but the image of this digest (see rethaw verify --digest)")
 	flags.BoolVar(&r.Options.TCPEstablished, "tcp-established", false, "restore TCP connections that led out of the container")
 	flags.BoolVar(&r.Options.TCPClose, "tcp-close", false, "restore TCP connections that led out of the container as reset")
 	flags.BoolVarP(&r.Detach, "detach", "d", false, "leave the container to itself once it is restored")
@@ -124,8 +135,8 @@ func (a *app) requests(ctx context.Context, r plugin.Request, from plugin.Import
 	if len(all) == 1 {
 		return all, nil
 	}
-	if from.File != "" {
-		return nil, usageError{"--import is for one container"}
+	if from.File != "" || r.Digest != "" {
+		return nil, usageError{"--import and --digest are for one container"}
 	}
 	if !r.Detach || r.PidFile != "" || r.Spec.ConsoleSocket != "" || r.Spec.Bundle != "" {
 		return nil, usageError{"several containers are restored with --detach alone, each from its own bundle"}
@@ -135,7 +146,7 @@ func (a *app) requests(ctx context.Context, r plugin.Request, from plugin.Import
 
 // standing returns the ids of the containers that --all or --latest means.
 func (a *app) standing(ctx context.Context, s selection) ([]string, error) {
-	if err := plugin.CheckPrivilege(); err != nil {
+	if err := plugin.CheckPrivilege(plugin.ToRestore); err != nil {
 		return nil, err
 	}
 	registry, err := a.registry()
@@ -185,7 +196,11 @@ func (a *app) restoreAll(ctx context.Context, requests []plugin.Request, from pl
 
 // restore restores one image.
 func (a *app) restore(ctx context.Context, r plugin.Request, from plugin.Import) (*plugin.Session, error) {
-	if err := plugin.CheckPrivilege(); err != nil {
+	work := plugin.ToRestore
+	if r.Spec.ID == "" {
+		work = plugin.ToRestoreTree
+	}
+	if err := plugin.CheckPrivilege(work); err != nil {
 		return nil, err
 	}
 	registry, err := a.registry()
@@ -198,7 +213,7 @@ func (a *app) restore(ctx context.Context, r plugin.Request, from plugin.Import)
 	}
 	defer done()
 	r.Options.Log = log
-	if from.File == "" {
+	if from.File == "" && len(from.With) == 0 {
 		return plugin.Restore(ctx, registry, r)
 	}
 	return plugin.RestoreFrom(ctx, registry, r, from)

@@ -6,22 +6,27 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-
-	"github.com/rethaw/rethaw/image"
 )
 
 // verifyCommand is `rethaw verify`.
 func verifyCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "verify IMAGE",
+	var identities []string
+	var digest bool
+	c := &cobra.Command{
+		Use:   "verify [flags] IMAGE",
 		Short: "Read a whole image and check every sum in it",
-		Args:  cobra.ExactArgs(1),
+		Long: "Read a whole image, a directory or the file of an export, and check every sum in it.\n" +
+			"With --digest its digest is printed and nothing else: one line that stands for the whole image, in\n" +
+			"whatever form it is kept, to be signed with any tool and given to restore --digest.",
+		Example: "  rethaw verify /srv/web.image\n  rethaw verify --identity key.txt /srv/web.age\n" +
+			"  rethaw verify --digest /srv/web.image > web.digest && ssh-keygen -Y sign -n rethaw -f key web.digest",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			img, err := image.Open(args[0])
+			img, done, err := a.openImage(cmd.Context(), args[0], identities)
 			if err != nil {
 				return err
 			}
-			defer img.Close()
+			defer done()
 			var bytes int64
 			show := a.progress("verifying")
 			err = img.Verify(cmd.Context(), func(done, total int64) {
@@ -31,10 +36,21 @@ func verifyCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if digest {
+				d, err := img.Digest(cmd.Context(), a.progress("reading"))
+				if err != nil {
+					return err
+				}
+				printf(a.stdout, d)
+				return nil
+			}
 			printf(a.stdout, fmt.Sprintf("%s: good (%s read)", args[0], humanize.IBytes(uint64(bytes))))
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&digest, "digest", false, "print the digest of the whole image")
+	identityFlag(c.Flags(), &identities)
+	return c
 }
 
 // progress returns a function that shows the progress of a reading on a terminal and

@@ -1,6 +1,7 @@
 /*
  * State: 8 MB that a parent and three generations of children have in common by fork; each changed some pages, the
- * parent some more after the forks; a child that dropped pages and one that unmapped a part.
+ * parent some more after the forks; a child that dropped pages and one that unmapped a part. Four pages that one child
+ * has changed, and that it and the parent have made read-only since.
  * Wrong could go: a child sees its parent's later changes or a sibling's; the pages are no longer shared, so that the
  * restored tree needs many times the memory: smaps says how much is Shared, and Rss, and what the sum of all Pss is.
  */
@@ -9,7 +10,8 @@
 
 #define P 4096UL
 enum { PAGES = 2048, KIDS = 5 };
-static char *area;
+static char *area, *sealed;
+static uint64_t sealed_seed = 60000;
 static uint64_t seeds[PAGES]; /* what each page should hold here; 0 for zeros */
 static long shared_was;
 static volatile long *pss;
@@ -27,6 +29,7 @@ static void contents(void)
 	for (int i = 0; i < PAGES; i++)
 		if (seeds[i] != ~0ULL)
 			wrong += seeds[i] ? verify(area + (size_t)i * P, P, seeds[i]) >= 0 : area[(size_t)i * P] != 0;
+	CHECK(verify(sealed, 4 * P, sealed_seed) < 0, "the read-only pages have another content");
 	CHECK(!wrong, "%d pages have another content", wrong);
 }
 /* smaps adds up a value, in KB, of all mappings within the area */
@@ -76,12 +79,17 @@ int main(void)
 	area = MUST(mmap(room + P, PAGES * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 	MUST(madvise(area, PAGES * P, MADV_NOHUGEPAGE));
 	change(0, 1, 10000);
+	sealed = MUST(mmap(NULL, 4 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	fill(sealed, 4 * P, sealed_seed);
 	for (int k = 1; k <= KIDS; k++) {
 		if (k == 4)
 			continue; /* made by the fifth */
 		if (!MUST(fork())) {
-			if (k == 2)
+			if (k == 2) {
 				change(3, 7, 20000);
+				fill(sealed, 4 * P, ++sealed_seed);
+				MUST(mprotect(sealed, 4 * P, PROT_READ));
+			}
 			if (k == 3) {
 				MUST(madvise(area + 100 * P, 100 * P, MADV_DONTNEED));
 				MUST(munmap(area + 1000 * P, 100 * P));
@@ -106,6 +114,7 @@ int main(void)
 		if (!WAIT_FOR(up[k]))
 			DIE("child %s", names[k]);
 	}
+	MUST(mprotect(sealed, 4 * P, PROT_READ));
 	change(11, 13, 50000); /* the parent's own, after the forks */
 	up[0] = 1;
 	for (int k = 1; k <= KIDS; k++)

@@ -138,19 +138,26 @@ func (c *Container) Run() {
 // start runs a command that makes the container and returns when it is made.
 func (c *Container) start(name string, args ...string) Result {
 	c.t.Helper()
+	result := c.startBy(func(f func() Result) Result { return f() }, name, args...)
+	if result.Code != 0 {
+		c.t.Fatalf("%v", result)
+	}
+	return result
+}
+
+// startBy is start that may fail; by calls what launches the program, in a place of its choice.
+func (c *Container) startBy(by func(launch func() Result) Result, name string, args ...string) Result {
+	c.t.Helper()
 	files, more := c.OpenStdio()
 	args = append(append(args, more...), c.ID)
 	if len(c.Around) > 0 {
 		args = slices.Concat(c.Around[1:], []string{name}, args)
 		name = c.Around[0]
 	}
-	result := c.rig.launch(files, c.dir, name, args...)
+	result := by(func() Result { return c.rig.launch(files, c.dir, name, args...) })
 	c.mu.Lock()
 	c.stdio.started()
 	c.mu.Unlock()
-	if result.Code != 0 {
-		c.t.Fatalf("%v", result)
-	}
 	return result
 }
 

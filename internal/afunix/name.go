@@ -7,6 +7,7 @@ import (
 	"os"
 	"unsafe"
 
+	"github.com/rethaw/rethaw/internal/kernel"
 	"golang.org/x/sys/unix"
 )
 
@@ -118,7 +119,8 @@ func File(fd int) (*os.File, error) {
 	const siocUnixFile = 0x89e0
 	n, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), siocUnixFile, 0)
 	if errno != 0 {
-		return nil, os.NewSyscallError("ioctl(SIOCUNIXFILE)", errno)
+		err := os.NewSyscallError("ioctl(SIOCUNIXFILE)", errno)
+		return nil, kernel.NeedFor(err, "the file of a socket can be asked for", unix.CAP_NET_ADMIN)
 	}
 	return os.NewFile(n, "socket file"), nil
 }

@@ -32,6 +32,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strconv"
 	"unsafe"
@@ -58,7 +59,7 @@ type Agent struct {
 
 // New returns an agent for the pid namespace of the task init, a pid of our own
 // namespace. It needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN over that
-// namespace and CAP_SYS_ADMIN to join it.
+// namespace and, unless it is ours, CAP_SYS_ADMIN to join it.
 func New(init int) (*Agent, error) {
 	if err := supported(); err != nil {
 		return nil, fmt.Errorf("place pids in the namespace of task %d: %w", init, err)
@@ -70,12 +71,26 @@ func New(init int) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", lastPID, err)
 	}
-	thread, err := ns.Start(init, ns.PID)
+	kind := ns.PID
+	if same(init) {
+		kind = 0 // there is nothing to join, which would take CAP_SYS_ADMIN
+	}
+	thread, err := ns.Start(init, kind)
 	if err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
 	return &Agent{thread: thread, fd: fd}, nil
+}
+
+// same tells whether a task is in our own pid namespace.
+func same(pid int) bool {
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	if err != nil {
+		return false
+	}
+	ours, err := os.Readlink("/proc/self/ns/pid")
+	return err == nil && theirs == ours
 }
 
 // Close ends the agent's thread and leaves the namespace's cursor as it is.
