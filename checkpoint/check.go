@@ -63,6 +63,8 @@ func (d *dump) check(ctx context.Context) ([]error, error) {
 			problems = append(problems, err)
 		}
 	}
+	problems = append(problems, d.checkLocks()...)
+	problems = append(problems, d.checkHiddenLocks()...)
 	return append(problems, d.checkContainer()...), nil
 }
 
@@ -86,13 +88,14 @@ func (d *dump) checkProcess(p *process) []error {
 	}
 	for _, fd := range fds {
 		if f, err := d.look(p, fd); err == nil {
-			d.files.find(f)
+			d.noteLocks(f, d.files.find(f))
 		}
 	}
 	areas, err := procfs.ReadMaps(p.pid)
 	if err != nil {
 		return problems
 	}
+	d.noteMapped(p, areas)
 	for i := range areas {
 		if err := d.checkArea(p, &areas[i]); err != nil {
 			problems = append(problems, err)

@@ -165,6 +165,13 @@ func (d *dump) saveFiles() error {
 		}
 	}
 	d.findRoles()
+	for _, p := range d.live() {
+		d.noteMapped(p, p.areas)
+	}
+	// A saver may open a file, which would break a lease.
+	if problems := d.checkLocks(); len(problems) > 0 {
+		return problems[0]
+	}
 	// Savers may come across descriptions that no descriptor shows (in flight
 	// in a socket's queue), which are appended while we go.
 	for i := 0; i < len(d.files.all); i++ {
@@ -176,6 +183,9 @@ func (d *dump) saveFiles() error {
 		return err
 	}
 	if err := d.saveTerminals(); err != nil {
+		return err
+	}
+	if err := d.saveLocks(); err != nil {
 		return err
 	}
 	return d.putFiles()
@@ -211,7 +221,9 @@ func (d *dump) saveTable(p *process) error {
 		if err != nil {
 			return err
 		}
-		f = d.files.find(f)
+		at := f
+		f = d.files.find(at)
+		d.noteLocks(at, f)
 		p.files[fd] = f
 		table.Entries = append(table.Entries, specs.FD{Number: int32(fd), File: f.id, CloExec: f.cloExec(p, fd)})
 	}

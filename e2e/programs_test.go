@@ -32,6 +32,7 @@ func TestPrograms(t *testing.T) {
 				verify:    func(t *testing.T, when string) { t.Helper(); p.Check(when) },
 				rewind:    p.Rewind,
 				restless:  restless[name],
+				save:      asks[name],
 				options:   snapshot.Options{Position: true},
 			}
 			s.cycle(t)
@@ -45,6 +46,11 @@ var restless = map[string]bool{
 	"alarms":     true, // timers of one shot are armed anew
 	"tcpfull":    true, // the kernel moves bytes from queue to queue
 	"inetsocket": true, // so does it here
+}
+
+// asks are the options without which a program cannot be saved.
+var asks = map[string][]string{
+	"lock": {"--file-locks"},
 }
 
 // refusals are programs that cannot be saved, and what the refusal names.

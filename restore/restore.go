@@ -86,6 +86,7 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"descriptors", r.installFiles},
 		{"queues", r.fillSockets},
 		{"fs", r.restoreFS},
+		{"locks", r.restoreLocks},
 		{"tasks", r.restoreTasks},
 		{"complete", r.finishContainer},
 		{"owners", r.restoreOwners},

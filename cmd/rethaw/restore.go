@@ -82,6 +82,7 @@ func restoreCommand(a *app) *cobra.Command {
 	flags.StringVarP(&from.File, "import", "i", "", "restore the stream of checkpoint --export in this file, - for stdin")
 	flags.BoolVar(&r.Options.TCPEstablished, "tcp-established", false, "restore TCP connections that led out of the container")
 	flags.BoolVar(&r.Options.TCPClose, "tcp-close", false, "restore TCP connections that led out of the container as reset")
+	flags.Bool("file-locks", false, "accepted as podman's: locks on files that the image has are taken in any case")
 	flags.BoolVarP(&r.Detach, "detach", "d", false, "leave the container to itself once it is restored")
 	flags.StringVar(&r.PidFile, "pid-file", "", "write the host pid of the container's init there")
 	flags.StringVar(&r.Spec.ConsoleSocket, "console-socket", "", "socket that takes the master of the container's terminal (with --detach)")

@@ -36,6 +36,22 @@ func (i *FDInfo) parseLock(v []byte) bool {
 	return ok
 }
 
+// ParseLocks reads /proc/locks: all locks of the machine whose takers have a
+// number in the pid namespace of /proc, each followed by those who wait for it.
+func ParseLocks(b []byte) ([]Lock, error) {
+	var locks []Lock
+	for n := 1; len(b) > 0; n++ {
+		var line []byte
+		line, b = nextLine(b)
+		l, ok := parseLock(trim(line))
+		if !ok {
+			return nil, badLine("locks", n, line, "not understood")
+		}
+		locks = append(locks, l)
+	}
+	return locks, nil
+}
+
 // parseLock reads "1: POSIX  ADVISORY  WRITE 4711 fe:00:9977967 2 EOF".
 func parseLock(v []byte) (Lock, bool) {
 	var l Lock
