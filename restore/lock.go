@@ -6,14 +6,9 @@ import (
 	"fmt"
 
 	"github.com/rethaw/rethaw/image"
-	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
-
-// ErrLocked means that somebody else has locked a file that a task of the image had
-// locked.
-var ErrLocked = errors.New("file is locked")
 
 // lockTakers is the table of who takes a lock of each class.
 func lockTakers() map[string]func(*restorer, *specs.Lock) error {
@@ -139,37 +134,4 @@ func (r *restorer) lease(l *specs.Lock) error {
 		_, err = r.call(h.t, unix.SYS_FCNTL, uint64(h.fd), unix.F_SETOWN, 0)
 	}
 	return err
-}
-
-// contended says who is in the way of a lock.
-func (r *restorer) contended(l *specs.Lock, cause error) error {
-	const remedy = "end it, or restore with files of its own"
-	if l.Class == specs.LockLease {
-		return fmt.Errorf("%w: others have opened it, which the lease forbids; %s: %w", ErrLocked, remedy, cause)
-	}
-	var stat unix.Stat_t
-	f := r.files.open[l.File]
-	list, err := procfs.ReadLocks()
-	if err != nil || f == nil || unix.Fstat(int(f.Fd()), &stat) != nil {
-		return fmt.Errorf("%w by somebody else: %w", ErrLocked, cause)
-	}
-	for _, o := range list {
-		if o.Blocked || o.Inode != stat.Ino || (o.Class == "FLOCK") != (l.Class == specs.LockFlock) || r.ownPID(o.PID) {
-			continue
-		}
-		if comm, err := procfs.ReadStat(o.PID); err == nil {
-			return fmt.Errorf("%w by process %d (%s) of the host; %s: %w", ErrLocked, o.PID, comm.Comm, remedy, cause)
-		}
-	}
-	return fmt.Errorf("%w by somebody else; %s: %w", ErrLocked, remedy, cause)
-}
-
-// ownPID tells whether a number of the host is that of a task of ours.
-func (r *restorer) ownPID(pid int) bool {
-	for _, t := range r.made {
-		if t.pid == pid {
-			return true
-		}
-	}
-	return false
 }

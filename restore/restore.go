@@ -77,6 +77,7 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"placeholder", func() error { return arrive(r) }},
 		{"arrange", r.arrange},
 		{"container", r.restoreContainer},
+		{"leases", r.checkLeases},
 		{"files", r.openFiles},
 		{"tree", func() error { return r.grow(r.root) }},
 		{"groups", r.joinGroups},

@@ -14,6 +14,7 @@ const someLocks = "1: POSIX  ADVISORY  WRITE 16917 fe:00:9977873 5 14\n" +
 	"2:  -> FLOCK  ADVISORY  READ  16968 fe:00:9977873 0 EOF\n" +
 	"3: LEASE  ACTIVE    READ  77 00:2a:12 0 EOF\n" +
 	"4: LEASE  BREAKING  UNLCK 78 00:2a:13 0 EOF\n" +
+	"4: -> LEASE  BREAKER   WRITE 79 <none>:0 0 EOF\n" +
 	"5: OFDLCK ADVISORY  READ  -1 00:2a:14 1 1\n"
 
 func TestParseLocks(t *testing.T) {
@@ -31,6 +32,7 @@ func TestParseLocks(t *testing.T) {
 		with(2, 16968, func(l *Lock) { l.Blocked, l.Type = true, "READ" }),
 		{ID: 3, Class: "LEASE", Mode: "ACTIVE", Type: "READ", PID: 77, Minor: 0x2a, Inode: 12, End: LockEOF},
 		{ID: 4, Class: "LEASE", Mode: "BREAKING", Type: "UNLCK", PID: 78, Minor: 0x2a, Inode: 13, End: LockEOF},
+		{ID: 4, Blocked: true, Class: "LEASE", Mode: "BREAKER", Type: "WRITE", PID: 79, End: LockEOF},
 		{ID: 5, Class: "OFDLCK", Mode: "ADVISORY", Type: "READ", PID: -1, Minor: 0x2a, Inode: 14, Start: 1, End: 1},
 	}
 	got, err := ParseLocks([]byte(someLocks))
