@@ -201,3 +201,18 @@ func TestLockTaken(t *testing.T) {
 		}
 	}
 }
+
+// TestPodmanLocks: options as podman's, and locks on files of an overlay.
+func TestPodmanLocks(t *testing.T) {
+	t.Parallel()
+	p := thePodman(t, "lock")
+	name := p.Name("lock")
+	talk := p.RunProgram(name, "lock")
+	talk.Check("before")
+	named(t, p.Rethaw("checkpoint", name), "/tmp/lock.1/posix", "--file-locks")
+	talk.Check("after a refusal")
+	ok(t, p.Rethaw("checkpoint", "--file-locks", name))
+	assertStatus(t, p, name, "exited")
+	ok(t, p.Rethaw("restore", "--detach", "--file-locks", name))
+	talk.Check("after restore")
+}

@@ -47,7 +47,7 @@ func (a *agent) capture(ctx context.Context, j job) error {
 	if err := os.MkdirAll(filepath.Dir(j.path), 0o700); err != nil {
 		return fmt.Errorf("a directory for the image: %w", err)
 	}
-	o := checkpoint.Options{Image: j.path, LeaveRunning: !j.stop, Tool: a.tool, Log: a.log}
+	o := checkpoint.Options{Image: j.path, LeaveRunning: !j.stop, FileLocks: a.plan.Wishes.FileLocks, Tool: a.tool, Log: a.log}
 	if a.door != nil {
 		o.Answers = a.door.answers
 	}

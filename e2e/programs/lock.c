@@ -174,7 +174,7 @@ int main(void)
 
 	p1 = make(tmp, "posix"), o1 = make(tmp, "ofd"), f1 = make(tmp, "flock");
 	int p2 = make(tmp, "posix"), o2 = MUST(open(path(tmp, "ofd"), O_RDONLY)), o3 = MUST(open(path(tmp, "ofd"), O_RDONLY | O_CLOEXEC));
-	int on_disk = make(disk, "file"), fs1 = make(disk, "shared"), fs2 = make(disk, "shared"), dead = make(disk, "dead");
+	int on_disk = make(disk, "file"), fs1 = make(disk, "shared"), fs2 = make(disk, "shared"), dead = make(disk, "dead"), kids = make(tmp, "kids");
 	int gone = make(disk, "gone"), gone2 = make(tmp, "gone"), mem = MUST(memfd_create("lock", MFD_CLOEXEC));
 	int dir = MUST(open(disk, O_RDONLY | O_DIRECTORY)), null = MUST(open("/dev/null", O_RDWR)), fifo;
 	MUST(mkfifo(path(tmp, "fifo"), 0600));
@@ -218,7 +218,7 @@ int main(void)
 	if (!(kid = MUST(fork()))) {
 		h_part("child");
 		close(wlease), close(rlease);
-		if (lock(p1, F_SETLK, F_RDLCK, 20, 10) || lock(p1, F_SETLK, F_WRLCK, 30, 10))
+		if (lock(p1, F_SETLK, F_RDLCK, 20, 10) || lock(p1, F_SETLK, F_WRLCK, 30, 10) || flock(kids, LOCK_EX))
 			_exit(1);
 		while (wait_check()) {
 			CHECK(!ask(p1, F_WRLCK, 0) && answer->l.l_type == F_WRLCK && answer->l.l_pid == me, "the child finds byte 0 locked by %d", answer->l.l_pid);
@@ -230,7 +230,7 @@ int main(void)
 	}
 	char posix[400];
 	strcpy(posix, path(tmp, "posix"));
-	if (!WAIT_FOR(STRANGER(posix, ask(fd, F_WRLCK, 30)) == 0 && answer->l.l_type == F_WRLCK))
+	if (!WAIT_FOR(STRANGER(posix, ask(fd, F_WRLCK, 30)) == 0 && answer->l.l_type == F_WRLCK) || !WAIT_FOR(STRANGER(path(tmp, "kids"), flock(fd, LOCK_SH | LOCK_NB)) == -1))
 		DIE("the child's locks");
 	for (int i = 0; i < WAITERS; i++)
 		start(&waiters[i]);
@@ -257,7 +257,7 @@ int main(void)
 		CHECK(lock(o3, F_OFD_SETLK, F_RDLCK, 50, 1) < 0 && errno == EAGAIN, "two descriptions have one OFD lock");
 
 		held(path(tmp, "flock"), F_WRLCK), held(path(disk, "shared"), F_RDLCK), held(path(disk, "dead"), F_WRLCK), held(disk, F_RDLCK);
-		held(path(tmp, "fifo"), F_WRLCK), held("/dev/null", F_RDLCK);
+		held(path(tmp, "kids"), F_WRLCK), held(path(tmp, "fifo"), F_WRLCK), held("/dev/null", F_RDLCK);
 		CHECK(!flock(fs1, LOCK_UN), "unlock: %s", strerror(errno));
 		held(path(disk, "shared"), F_RDLCK); /* by the other */
 		CHECK(!flock(fs1, LOCK_SH | LOCK_NB), "lock: %s", strerror(errno));
