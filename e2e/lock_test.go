@@ -216,3 +216,16 @@ func TestPodmanLocks(t *testing.T) {
 	ok(t, p.Rethaw("restore", "--detach", "--file-locks", name))
 	talk.Check("after restore")
 }
+
+// TestHookLocks: the image of an annotation has the locks if another asks for them.
+func TestHookLocks(t *testing.T) {
+	t.Parallel()
+	p := theRig(t).NewProgram(t, "lock", rig.Config{})
+	addHook(t, p.Container, "checkpoint.file=/state/ready", "checkpoint.file-locks=true")
+	p.Run()
+	p.WaitReady()
+	taken(t, p.Container, 1)
+	p.Delete()
+	p.Restore()
+	p.Check("after restore")
+}
