@@ -8,6 +8,7 @@
 #include "harness.h"
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 enum { TO_END = 0 };
@@ -86,13 +87,21 @@ static struct waiter waiters[] = {
 	{"posix", w_posix, g_posix, h_posix, {}, {}, 0}, {"ofd", w_ofd, g_ofd, h_ofd, {}, {}, 0}, {"flock", w_flock, g_flock, h_flock, {}, {}, 0},
 };
 enum { WAITERS = sizeof waiters / sizeof *waiters };
-static int blocked(void) /* how many wait in our pid namespace: the file shows no others */
+static int blocked(void) /* how many wait for our files */
 {
 	static char text[65536];
 	int n = 0;
 	h_slurp("/proc/locks", text, sizeof text);
-	for (char *s = text; (s = strstr(s, "->")); s += 2)
-		n++;
+	for (int i = 0; i < WAITERS; i++) {
+		struct stat st;
+		char file[64];
+		stat(path(tmp, waiters[i].name), &st);
+		snprintf(file, sizeof file, " %02x:%02x:%lu ", major(st.st_dev), minor(st.st_dev), (unsigned long)st.st_ino);
+		for (char *s = text; (s = strstr(s, "->")); s += 2) {
+			char *at = strstr(s, file), *end = strchr(s, '\n');
+			n += at && at < end;
+		}
+	}
 	return n;
 }
 static void start(struct waiter *w)
