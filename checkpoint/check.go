@@ -31,7 +31,7 @@ func (d *dump) check(ctx context.Context) ([]error, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		p := &process{pid: pid}
+		p := newProcess(pid)
 		err := p.read()
 		if err == nil && !p.zombie {
 			err = p.open()
@@ -82,7 +82,7 @@ func (d *dump) checkProcess(p *process) []error {
 		problems = append(problems, err)
 	}
 	problems = append(problems, d.checkSharing(p)...)
-	fds, err := procfs.ListFDs(p.pid)
+	fds, err := procfs.ListFDs(p.at)
 	if err != nil {
 		return problems
 	}
@@ -91,7 +91,7 @@ func (d *dump) checkProcess(p *process) []error {
 			d.noteLocks(f, d.files.find(f))
 		}
 	}
-	areas, err := procfs.ReadMaps(p.pid)
+	areas, err := procfs.ReadMaps(p.at)
 	if err != nil {
 		return problems
 	}
@@ -135,7 +135,7 @@ func (d *dump) checkFile(f *openFile) error {
 // there tells whether the descriptor still leads to the file: what has been
 // closed since need not be saved.
 func (f *openFile) there() bool {
-	link, err := procfs.Readlink(f.proc.pid, fmt.Sprintf("fd/%d", f.fd))
+	link, err := procfs.Readlink(f.proc.at, fmt.Sprintf("fd/%d", f.fd))
 	return err == nil && link == f.link
 }
 

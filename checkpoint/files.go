@@ -104,13 +104,13 @@ func (f *openFile) dup() (*os.File, error) {
 func (d *dump) look(p *process, fd int) (*openFile, error) {
 	f := &openFile{d: d, proc: p, fd: fd, role: -1}
 	var err error
-	if f.link, err = procfs.Readlink(p.pid, fmt.Sprintf("fd/%d", fd)); err != nil {
+	if f.link, err = procfs.Readlink(p.at, fmt.Sprintf("fd/%d", fd)); err != nil {
 		return nil, err
 	}
 	if err = unix.Stat(f.path(), &f.stat); err != nil {
 		return nil, &Error{"stat " + f.name(), p.nspid, err}
 	}
-	if f.info, err = procfs.ReadFDInfo(p.pid, fd); err != nil {
+	if f.info, err = procfs.ReadFDInfo(p.at, fd); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -137,7 +137,7 @@ func (fs *files) find(f *openFile) *openFile {
 
 // compare orders descriptions as kcmp(2) does.
 func (fs *files) compare(a, b *openFile) int {
-	switch kcmp(a.proc.pid, b.proc.pid, kcmpFile, uintptr(a.fd), uintptr(b.fd)) {
+	switch kcmp(a.proc.at, b.proc.at, kcmpFile, uintptr(a.fd), uintptr(b.fd)) {
 	case 0:
 		return 0
 	case 1:
@@ -210,7 +210,7 @@ func (d *dump) completeFiles() error {
 
 // saveTable writes one table and numbers what it leads to.
 func (d *dump) saveTable(p *process) error {
-	fds, err := procfs.ListFDs(p.pid)
+	fds, err := procfs.ListFDs(p.at)
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (f *openFile) cloExec(p *process, fd int) bool {
 	if f.proc == p && f.fd == fd {
 		return f.info.Flags&unix.O_CLOEXEC != 0
 	}
-	info, err := procfs.ReadFDInfo(p.pid, fd)
+	info, err := procfs.ReadFDInfo(p.at, fd)
 	return err == nil && info.Flags&unix.O_CLOEXEC != 0
 }
 

@@ -178,7 +178,7 @@ func (d *dump) checkLocks() []error {
 
 // still tells whether the lock is held yet.
 func (l *heldLock) still() bool {
-	info, err := procfs.ReadFDInfo(l.at.proc.pid, l.at.fd)
+	info, err := procfs.ReadFDInfo(l.at.proc.at, l.at.fd)
 	return err == nil && l.among(info.Locks)
 }
 

@@ -65,12 +65,12 @@ func (d *dump) shows(l procfs.Lock) bool {
 		}
 	}
 	for _, p := range d.live() {
-		fds, err := procfs.ListFDs(p.pid)
+		fds, err := procfs.ListFDs(p.at)
 		if err != nil {
 			continue
 		}
 		for _, fd := range fds {
-			if info, err := procfs.ReadFDInfo(p.pid, fd); err == nil && h.among(info.Locks) {
+			if info, err := procfs.ReadFDInfo(p.at, fd); err == nil && h.among(info.Locks) {
 				return true
 			}
 		}

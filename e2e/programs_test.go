@@ -55,9 +55,8 @@ var asks = map[string][]string{
 
 // refusals are programs that cannot be saved, and what the refusal names.
 var refusals = map[string]string{
-	"halfdead": "thread leader",
-	"mptcp":    "multipath TCP",
-	"sharing":  "of its own",
+	"mptcp":   "multipath TCP",
+	"sharing": "of its own",
 }
 
 // wantRefusal wants check and checkpoint to refuse a program by name, and the

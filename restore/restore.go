@@ -83,6 +83,7 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"groups", r.joinGroups},
 		{"terminals", r.joinTerminals},
 		{"threads", r.makeThreads},
+		{"leaders", r.endLeaders},
 		{"sockets", r.makeSockets},
 		{"descriptors", r.installFiles},
 		{"queues", r.fillSockets},

@@ -39,6 +39,10 @@ type Thread struct {
 	TSC int32 `cbor:"23,keyasint,omitempty"`
 	// IOPrio is that of ioprio_get(2).
 	IOPrio int32 `cbor:"24,keyasint,omitempty"`
+	// Ended tells of a leader that it has ended while other threads live on, and
+	// ExitCode its wait(2) status. It has no registers then.
+	Ended    bool  `cbor:"25,keyasint,omitempty"`
+	ExitCode int32 `cbor:"26,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
