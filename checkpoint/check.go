@@ -31,7 +31,7 @@ func (d *dump) check(ctx context.Context) ([]error, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		p := &process{pid: pid}
+		p := newProcess(pid)
 		err := p.read()
 		if err == nil && !p.zombie {
 			err = p.open()
@@ -67,6 +67,8 @@ func (d *dump) check(ctx context.Context) ([]error, error) {
 			problems = append(problems, err)
 		}
 	}
+	problems = append(problems, d.checkLocks()...)
+	problems = append(problems, d.checkHiddenLocks()...)
 	return append(problems, d.checkContainer()...), nil
 }
 
@@ -88,19 +90,20 @@ func (d *dump) checkProcess(p *process) []error {
 		problems = append(problems, err)
 	}
 	problems = append(problems, d.checkSharing(p)...)
-	fds, err := procfs.ListFDs(p.pid)
+	fds, err := procfs.ListFDs(p.at)
 	if err != nil {
 		return problems
 	}
 	for _, fd := range fds {
 		if f, err := d.look(p, fd); err == nil {
-			d.files.find(f)
+			d.noteLocks(f, d.files.find(f))
 		}
 	}
-	areas, err := procfs.ReadMaps(p.pid)
+	areas, err := procfs.ReadMaps(p.at)
 	if err != nil {
 		return problems
 	}
+	d.noteMapped(p, areas)
 	for i := range areas {
 		if err := d.checkArea(p, &areas[i]); err != nil {
 			problems = append(problems, err)
@@ -140,7 +143,7 @@ func (d *dump) checkFile(f *openFile) error {
 // there tells whether the descriptor still leads to the file: what has been
 // closed since need not be saved.
 func (f *openFile) there() bool {
-	link, err := procfs.Readlink(f.proc.pid, fmt.Sprintf("fd/%d", f.fd))
+	link, err := procfs.Readlink(f.proc.at, fmt.Sprintf("fd/%d", f.fd))
 	return err == nil && link == f.link
 }
 

@@ -187,8 +187,8 @@ func (d *dump) collect() error {
 		}
 		if !p.zombie {
 			slices.SortFunc(p.threads, func(a, b *thread) int { return a.order(p) - b.order(p) })
-			if len(p.threads) == 0 || p.threads[0].tid != p.pid {
-				return p.unsupported("thread leader", "has ended while other threads live on", "")
+			if len(p.threads) == 0 || !p.headless && p.threads[0].tid != p.pid {
+				return p.unsupported("process", "is about to end", "try again")
 			}
 			if err := p.open(); err != nil {
 				return err
@@ -199,7 +199,7 @@ func (d *dump) collect() error {
 				}
 				th.nstid = last(th.status.NSpid, th.tid)
 			}
-			if p.areas, err = procfs.ReadSmaps(p.pid); err != nil {
+			if p.areas, err = procfs.ReadSmaps(p.at); err != nil {
 				return err
 			}
 		}
@@ -281,6 +281,13 @@ func (d *dump) tasks() error {
 func (d *dump) putTasks() error {
 	d.markInherited()
 	for _, p := range d.procs {
+		if p.headless {
+			id := d.newID()
+			p.record.Threads = append(p.record.Threads, id)
+			if err := d.putEnded(id, p); err != nil {
+				return err
+			}
+		}
 		for _, th := range p.threads {
 			id := d.newID()
 			p.record.Threads = append(p.record.Threads, id)

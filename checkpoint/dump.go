@@ -29,6 +29,7 @@ type dump struct {
 	root   *os.File
 	mounts mounts
 	files  files
+	locks  locks
 	// kinds are the savers of files.
 	kinds []fileKind
 	// ptys are the terminals by their number.

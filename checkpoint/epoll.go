@@ -78,7 +78,7 @@ const kcmpEpollTFD = 7
 
 // than compares a description with the one that is watched.
 func (s *epollSlot) than(f *openFile) int {
-	return kcmp(f.proc.pid, unix.Getpid(), kcmpEpollTFD, uintptr(f.fd), uintptr(unsafe.Pointer(s)))
+	return kcmp(f.proc.at, unix.Getpid(), kcmpEpollTFD, uintptr(f.fd), uintptr(unsafe.Pointer(s)))
 }
 
 // watched finds the description that a watch is of: most often it still has the

@@ -106,13 +106,13 @@ func (f *openFile) dup() (*os.File, error) {
 func (d *dump) look(p *process, fd int) (*openFile, error) {
 	f := &openFile{d: d, proc: p, fd: fd, role: -1}
 	var err error
-	if f.link, err = procfs.Readlink(p.pid, fmt.Sprintf("fd/%d", fd)); err != nil {
+	if f.link, err = procfs.Readlink(p.at, fmt.Sprintf("fd/%d", fd)); err != nil {
 		return nil, err
 	}
 	if err = unix.Stat(f.path(), &f.stat); err != nil {
 		return nil, &Error{"stat " + f.name(), p.nspid, err}
 	}
-	if f.info, err = procfs.ReadFDInfo(p.pid, fd); err != nil {
+	if f.info, err = procfs.ReadFDInfo(p.at, fd); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -139,7 +139,7 @@ func (fs *files) find(f *openFile) *openFile {
 
 // compare orders descriptions as kcmp(2) does.
 func (fs *files) compare(a, b *openFile) int {
-	switch kcmp(a.proc.pid, b.proc.pid, kcmpFile, uintptr(a.fd), uintptr(b.fd)) {
+	switch kcmp(a.proc.at, b.proc.at, kcmpFile, uintptr(a.fd), uintptr(b.fd)) {
 	case 0:
 		return 0
 	case 1:
@@ -168,6 +168,13 @@ func (d *dump) saveFiles() error {
 		}
 	}
 	d.findRoles()
+	for _, p := range d.live() {
+		d.noteMapped(p, p.areas)
+	}
+	// A saver may open a file, which would break a lease.
+	if problems := d.checkLocks(); len(problems) > 0 {
+		return problems[0]
+	}
 	// Savers may come across descriptions that no descriptor shows (in flight
 	// in a socket's queue), which are appended while we go.
 	for i := 0; i < len(d.files.all); i++ {
@@ -179,6 +186,9 @@ func (d *dump) saveFiles() error {
 		return err
 	}
 	if err := d.saveTerminals(); err != nil {
+		return err
+	}
+	if err := d.saveLocks(); err != nil {
 		return err
 	}
 	return d.putFiles()
@@ -203,7 +213,7 @@ func (d *dump) completeFiles() error {
 
 // saveTable writes one table and numbers what it leads to.
 func (d *dump) saveTable(p *process) error {
-	fds, err := procfs.ListFDs(p.pid)
+	fds, err := procfs.ListFDs(p.at)
 	if err != nil {
 		return err
 	}
@@ -214,7 +224,9 @@ func (d *dump) saveTable(p *process) error {
 		if err != nil {
 			return err
 		}
-		f = d.files.find(f)
+		at := f
+		f = d.files.find(at)
+		d.noteLocks(at, f)
 		p.files[fd] = f
 		table.Entries = append(table.Entries, specs.FD{Number: int32(fd), File: f.id, CloExec: f.cloExec(p, fd)})
 	}
@@ -227,7 +239,7 @@ func (f *openFile) cloExec(p *process, fd int) bool {
 	if f.proc == p && f.fd == fd {
 		return f.info.Flags&unix.O_CLOEXEC != 0
 	}
-	info, err := procfs.ReadFDInfo(p.pid, fd)
+	info, err := procfs.ReadFDInfo(p.at, fd)
 	return err == nil && info.Flags&unix.O_CLOEXEC != 0
 }
 

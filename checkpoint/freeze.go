@@ -45,7 +45,7 @@ func (f *frozen) look(t *Target) error {
 		for _, tid := range tids {
 			if s, err := f.watch.Look(pid, tid); err == nil {
 				f.sleeps[tid] = &s
-				f.remainders[tid] = keepRemainder(pid, &s)
+				f.remainders[tid] = keepRemainder(tid, &s)
 			}
 		}
 	}
@@ -145,7 +145,7 @@ func (f *frozen) seizeProcess(pid int) (int, error) {
 	found := 0
 	p := f.process(pid)
 	if p == nil {
-		p = &process{pid: pid}
+		p = newProcess(pid)
 		if err := p.read(); err != nil {
 			return found, err
 		}
@@ -219,7 +219,7 @@ func (f *frozen) refused(p *process, tid int, err error) error {
 	switch {
 	case status.State == 'Z' || status.State == 'X':
 		if tid == p.pid {
-			p.zombie = true
+			return p.read()
 		}
 		return nil
 	case status.TracerPid != 0:

@@ -21,7 +21,7 @@ func (m *mounts) inside(id int) bool { return m.byID[id] != nil }
 
 // enterRoot opens the root directory of the tree and reads its mounts.
 func (d *dump) enterRoot() error {
-	init := &process{pid: d.target.Init}
+	init := newProcess(d.target.Init)
 	var err error
 	if d.root, err = os.OpenFile(init.path("root"), unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
 		return err
@@ -51,11 +51,11 @@ func (d *dump) saveFS() error {
 			p.fs = id
 			continue
 		}
-		cwd, err := procfs.Readlink(p.pid, "cwd")
+		cwd, err := procfs.Readlink(p.at, "cwd")
 		if err != nil {
 			return err
 		}
-		root, err := procfs.Readlink(p.pid, "root")
+		root, err := procfs.Readlink(p.at, "root")
 		if err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func sharer(d *dump, p *process, kind int, get func(*process) specs.ID) specs.ID
 		if get(o) == 0 || get(o) == ^specs.ID(0) {
 			continue
 		}
-		if kcmp(o.pid, p.pid, kind, 0, 0) == 0 {
+		if kcmp(o.at, p.at, kind, 0, 0) == 0 {
 			return get(o)
 		}
 	}

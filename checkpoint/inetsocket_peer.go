@@ -104,7 +104,7 @@ func (d *dump) listener(port uint16, fits func(*inetSocket) bool) *openFile {
 // holds tells whether a task of the tree has a descriptor for a socket now.
 func (d *dump) holds(inode uint64) bool {
 	for _, p := range d.live() {
-		fds, err := procfs.ListFDs(p.pid)
+		fds, err := procfs.ListFDs(p.at)
 		if err != nil {
 			continue
 		}

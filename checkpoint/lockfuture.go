@@ -11,7 +11,7 @@ import (
 // nothing in /proc tells: the arena, which has just been mapped in it, is locked
 // then, and counts as locked memory.
 func (p *process) lockedFuture(place inject.Place) error {
-	status, err := procfs.ReadStatus(p.pid)
+	status, err := procfs.ReadStatus(p.at)
 	if err != nil {
 		return err
 	}
@@ -19,7 +19,7 @@ func (p *process) lockedFuture(place inject.Place) error {
 		return nil
 	}
 	p.lockFuture = true
-	areas, err := procfs.ReadSmaps(p.pid)
+	areas, err := procfs.ReadSmaps(p.at)
 	if err != nil {
 		return err
 	}

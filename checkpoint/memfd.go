@@ -19,7 +19,6 @@ func memfdKind() fileKind {
 			return f.stat.Mode&unix.S_IFMT == unix.S_IFREG && f.info.Flags&unix.O_PATH == 0 &&
 				memfdLink(f.link) && !f.d.mounts.inside(f.info.MntID)
 		},
-		refuse: refuseLocked,
 		save: func(d *dump, f *openFile, base specs.Description) (specs.File, error) {
 			o, err := d.sharedObject("memfd", f.path(), f.link, &f.stat)
 			if err != nil {
@@ -50,14 +49,6 @@ func onShmem(stat *unix.Stat_t) bool {
 	defer unix.Close(fd)
 	var own unix.Stat_t
 	return unix.Fstat(fd, &own) == nil && own.Dev == stat.Dev
-}
-
-// refuseLocked refuses a file with locks.
-func refuseLocked(_ *dump, f *openFile) error {
-	if len(f.info.Locks) > 0 {
-		return f.unsupported("holds a file lock", "release the lock before the checkpoint")
-	}
-	return nil
 }
 
 // describeMemfd fills in what belongs to a memfd and to no other shared memory.

@@ -58,7 +58,7 @@ func (d *dump) saveMemory(ctx context.Context) error {
 // space makes the record of an address space, without its pages.
 func (d *dump) space(p *process) (*specs.Memory, error) {
 	s := &p.stat
-	auxv, err := procfs.ReadFile(p.pid, "auxv")
+	auxv, err := procfs.ReadFile(p.at, "auxv")
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (d *dump) space(p *process) (*specs.Memory, error) {
 
 // saveExe makes the record of the program file.
 func (d *dump) saveExe(p *process) error {
-	link, err := procfs.Readlink(p.pid, "exe")
+	link, err := procfs.Readlink(p.at, "exe")
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (d *dump) backing(p *process, v *procfs.VMA, a *specs.Area) error {
 		return d.sharedArea(p, v, a, kind, magic, &stat)
 	}
 	a.Kind = "file"
-	link, err := procfs.Readlink(p.pid, fmt.Sprintf("map_files/%x-%x", v.Start, v.End))
+	link, err := procfs.Readlink(p.at, fmt.Sprintf("map_files/%x-%x", v.Start, v.End))
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func (d *dump) checkNamespaces(p *process) []error {
 		if err != nil {
 			return problems
 		}
-		own, err := namespace(fmt.Sprint(p.pid), kind)
+		own, err := namespace(fmt.Sprint(p.at), kind)
 		if err != nil {
 			return problems // it has ended
 		}

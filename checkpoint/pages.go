@@ -179,7 +179,7 @@ func readMemory(p *process, start uint64, b []byte, gentle bool) error {
 	}
 	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
 	remote := []unix.RemoteIovec{{Base: uintptr(start), Len: len(b)}}
-	n, err := unix.ProcessVMReadv(p.pid, local, remote, 0)
+	n, err := unix.ProcessVMReadv(p.at, local, remote, 0)
 	if err == nil && n == len(b) {
 		return nil
 	}

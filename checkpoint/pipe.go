@@ -152,8 +152,11 @@ func (d *dump) pipesNow() map[inodeKey]*pipeEnds {
 		return map[inodeKey]*pipeEnds{}
 	}
 	for _, pid := range pids {
-		p := &process{pid: pid}
-		fds, err := procfs.ListFDs(pid)
+		p := newProcess(pid)
+		if p.read() != nil {
+			continue
+		}
+		fds, err := procfs.ListFDs(p.at)
 		if err != nil {
 			continue
 		}

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -17,11 +18,18 @@ import (
 type process struct {
 	// pid is the host's number, nspid that of the tree's pid namespace.
 	pid, nspid int
-	parent     *process
-	stat       procfs.Stat
-	status     procfs.Status
-	zombie     bool
-	threads    []*thread
+	// at is the number by which /proc and system calls find what the threads
+	// have in common: the leader's, or that of another if headless is true, which
+	// tells that the leader has ended.
+	at       int
+	headless bool
+	// leader is what status shows of a leader that has ended.
+	leader  procfs.Status
+	parent  *process
+	stat    procfs.Stat
+	status  procfs.Status
+	zombie  bool
+	threads []*thread
 	// areas are those of smaps at the stop.
 	areas []procfs.VMA
 	mem   *os.File
@@ -66,6 +74,9 @@ type thread struct {
 	home ptrace.Registers
 }
 
+// newProcess names a process of the host.
+func newProcess(pid int) *process { return &process{pid: pid, at: pid} }
+
 // last gives the innermost of the numbers of nested pid namespaces.
 func last(ids []int, outer int) int {
 	if len(ids) == 0 {
@@ -76,7 +87,7 @@ func last(ids []int, outer int) int {
 
 // path is a name below the process's directory in /proc.
 func (p *process) path(format string, args ...any) string {
-	return fmt.Sprintf("/proc/%d/", p.pid) + fmt.Sprintf(format, args...)
+	return fmt.Sprintf("/proc/%d/", p.at) + fmt.Sprintf(format, args...)
 }
 
 // read fills in what /proc tells of the process.
@@ -89,12 +100,51 @@ func (p *process) read() error {
 		return err
 	}
 	p.nspid = last(p.status.NSpid, p.pid)
-	p.zombie = p.stat.State == 'Z' || p.stat.State == 'X'
+	p.at, p.headless, p.zombie = p.pid, false, ended(&p.stat)
 	if p.zombie && p.stat.NumThreads > 1 {
-		return p.unsupported("thread leader", "has ended while other threads live on", "wait until they end too")
+		return p.findThread()
 	}
 	return nil
 }
+
+func ended(s *procfs.Stat) bool { return s.State == 'Z' || s.State == 'X' }
+
+// findThread finds a living thread of a process whose leader has ended. /proc shows
+// it under its own number too, though it does not list that.
+func (p *process) findThread() error {
+	tids, err := procfs.ListTasks(p.pid)
+	if err != nil {
+		return err
+	}
+	for _, tid := range tids {
+		if s, err := procfs.ReadTaskStat(p.pid, tid); err == nil && !ended(&s) {
+			p.at, p.headless, p.zombie = tid, true, false
+			return p.readThread()
+		}
+	}
+	return p.unsupported("process", "is about to end", "try again")
+}
+
+// readThread takes what the leader has no more (memory, directories) from the thread, and
+// leaves what is the leader's.
+func (p *process) readThread() error {
+	leader := p.stat
+	var err error
+	if p.stat, err = procfs.ReadStat(p.at); err != nil {
+		return err
+	}
+	p.stat.PID, p.stat.Comm, p.stat.State = leader.PID, leader.Comm, leader.State
+	p.stat.ExitSignal, p.stat.ExitCode = leader.ExitSignal, leader.ExitCode
+	p.leader = p.status
+	if p.status, err = procfs.ReadStatus(p.at); err != nil {
+		return err
+	}
+	p.status.Pid, p.status.NSpid = p.leader.Pid, p.leader.NSpid
+	return nil
+}
+
+// pidfdThread is PIDFD_THREAD of pidfd_open(2), since Linux 6.9.
+const pidfdThread = unix.O_EXCL
 
 // open opens what later steps need of a living process.
 func (p *process) open() error {
@@ -102,7 +152,14 @@ func (p *process) open() error {
 	if p.mem, err = os.OpenFile(p.path("mem"), os.O_RDWR, 0); err != nil {
 		return kernel.NeedFor(err, "tasks of other users can be opened", unix.CAP_DAC_OVERRIDE)
 	}
-	fd, err := unix.PidfdOpen(p.pid, 0)
+	flags := 0
+	if p.headless {
+		flags = pidfdThread
+	}
+	fd, err := unix.PidfdOpen(p.at, flags)
+	if errors.Is(err, unix.EINVAL) && p.headless {
+		return p.unsupported("thread leader", "has ended while other threads live on, which needs Linux 6.9", "wait until they end too")
+	}
 	if err != nil {
 		return &Error{"open pidfd", p.nspid, err}
 	}

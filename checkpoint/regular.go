@@ -37,9 +37,6 @@ func regularKind() fileKind {
 }
 
 func refuseRegular(d *dump, f *openFile) error {
-	if len(f.info.Locks) > 0 {
-		return f.unsupported("holds a file lock", "release the lock before the checkpoint")
-	}
 	if !d.mounts.inside(f.info.MntID) {
 		return f.unsupported("leads to a file outside the container", "close it, or start the container with the file mounted")
 	}

@@ -18,7 +18,7 @@ const remainderSize = 16
 
 // keepRemainder reads what stands at the place where a sleeping call would
 // write the rest; nil if there is none.
-func keepRemainder(pid int, s *sleeping.Sleep) []byte {
+func keepRemainder(tid int, s *sleeping.Sleep) []byte {
 	arg, ok := remainderArgs[s.Syscall]
 	if !ok || s.Args[arg] == 0 {
 		return nil
@@ -26,7 +26,7 @@ func keepRemainder(pid int, s *sleeping.Sleep) []byte {
 	b := make([]byte, remainderSize)
 	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
 	remote := []unix.RemoteIovec{{Base: uintptr(s.Args[arg]), Len: len(b)}}
-	if n, err := unix.ProcessVMReadv(pid, local, remote, 0); err != nil || n != len(b) {
+	if n, err := unix.ProcessVMReadv(tid, local, remote, 0); err != nil || n != len(b) {
 		return nil
 	}
 	return b

@@ -161,7 +161,7 @@ func (q *prober) search(question func(int) []semop, limit int) (int, error) {
 // askUndo finds what a process gives back to all sets. It is a part of the
 // leader's description.
 func (d *dump) askUndo(s *inject.Session, p *process) error {
-	if err := d.findSysV(); err != nil || len(d.sysv.sem) == 0 || !d.hasUndo(p.pid) {
+	if err := d.findSysV(); err != nil || len(d.sysv.sem) == 0 || !d.hasUndo(p.at) {
 		return err
 	}
 	for i := range d.sysv.sem {
@@ -207,18 +207,18 @@ func (d *dump) checkUndo(p *process) error {
 		return nil // it has ended
 	}
 	for _, tid := range tids {
-		if tid != p.pid && d.hasUndo(tid) && kcmp(p.pid, tid, kcmpSysVSem, 0, 0) > 0 {
+		if tid != p.pid && d.hasUndo(tid) && kcmp(p.at, tid, kcmpSysVSem, 0, 0) > 0 {
 			return p.unsupported(fmt.Sprintf("thread %d", tid), "has System V semaphore adjustments of its own (clone(2) without CLONE_SYSVSEM)", remedy)
 		}
 	}
-	if !d.hasUndo(p.pid) {
+	if !d.hasUndo(p.at) {
 		return nil
 	}
 	for _, o := range d.live() {
 		if o == p {
 			break
 		}
-		if kcmp(o.pid, p.pid, kcmpSysVSem, 0, 0) == 0 {
+		if kcmp(o.at, p.at, kcmpSysVSem, 0, 0) == 0 {
 			return p.unsupported("semaphore adjustments", fmt.Sprintf("are shared with process %d (clone(2) with CLONE_SYSVSEM)", o.nspid), remedy)
 		}
 	}

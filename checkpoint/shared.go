@@ -79,7 +79,7 @@ func (d *dump) sharedArea(p *process, v *procfs.VMA, a *specs.Area, kind, magic 
 	if kind == "memfd" {
 		// maps has a line feed in another form.
 		var err error
-		if link, err = procfs.Readlink(p.pid, fmt.Sprintf("map_files/%x-%x", v.Start, v.End)); err != nil {
+		if link, err = procfs.Readlink(p.at, fmt.Sprintf("map_files/%x-%x", v.Start, v.End)); err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ func (d *dump) checkSharing(p *process) []error {
 			continue
 		}
 		for kind, what := range map[int]string{kcmpFiles: "table of descriptors", kcmpFS: "working directory"} {
-			if r := kcmp(p.pid, tid, kind, 0, 0); r > 0 {
+			if r := kcmp(p.at, tid, kind, 0, 0); r > 0 {
 				problems = append(problems, p.unsupported(fmt.Sprintf("thread %d", tid), "has a "+what+" of its own", "let the thread end first"))
 			}
 		}
@@ -33,7 +33,7 @@ func (d *dump) checkSharing(p *process) []error {
 		if o == p {
 			break
 		}
-		if kcmp(o.pid, p.pid, kcmpVM, 0, 0) == 0 && kcmp(o.pid, p.pid, kcmpSighand, 0, 0) == 0 {
+		if kcmp(o.at, p.at, kcmpVM, 0, 0) == 0 && kcmp(o.at, p.at, kcmpSighand, 0, 0) == 0 {
 			problems = append(problems, p.unsupported("signal handlers", fmt.Sprintf("are shared with process %d", o.nspid), "let one of the two end first"))
 		}
 	}

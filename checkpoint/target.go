@@ -47,6 +47,8 @@ type Options struct {
 	// TCPEstablished saves TCP connections that lead out of the tree, TCPClose
 	// saves them as closed; without either they are refused.
 	TCPEstablished, TCPClose bool
+	// FileLocks saves locks on files and leases; without it they are refused.
+	FileLocks bool
 	// Tool is the program's version, written into the header.
 	Tool string
 	// Answers tells whether a unix socket, by its inode, is one at which the caller

@@ -27,7 +27,7 @@ func (d *dump) task(p *process) error {
 	if p.threads[0].stop.Kind == ptrace.Group {
 		r.State, r.StopSignal = "stopped", int32(p.threads[0].stop.Signal)
 	}
-	limits, err := procfs.ReadLimits(p.pid)
+	limits, err := procfs.ReadLimits(p.at)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (d *dump) task(p *process) error {
 		return err
 	}
 	r.Pending = siginfos(pending)
-	if p.timers, err = procfs.ReadTimers(p.pid); err != nil {
+	if p.timers, err = procfs.ReadTimers(p.at); err != nil {
 		return err
 	}
 	return nil
@@ -56,7 +56,7 @@ func (d *dump) task(p *process) error {
 
 // number reads a file of /proc/PID that has one number.
 func number[T int32 | uint32](p *process, name string, base int) (T, error) {
-	b, err := procfs.ReadFile(p.pid, name)
+	b, err := procfs.ReadFile(p.at, name)
 	if err != nil {
 		return 0, err
 	}

@@ -45,6 +45,24 @@ func (d *dump) threadFromOutside(p *process, th *thread, home *ptrace.Registers)
 	return d.seccomp(th)
 }
 
+// putEnded writes the record of a leader that has ended while other threads live: what
+// is still seen of it.
+func (d *dump) putEnded(id specs.ID, p *process) error {
+	const noAltStack = 2 // SS_DISABLE
+	r := &specs.Thread{
+		TID: int32(p.nspid), Comm: p.stat.Comm, Blocked: p.leader.SigBlk, AltStackFlags: noAltStack,
+		Ended: true, ExitCode: int32(p.stat.ExitCode),
+	}
+	var err error
+	if r.Creds, err = d.creds(p, &thread{status: p.leader}); err != nil {
+		return err
+	}
+	if r.Sched, err = sched(p.pid); err != nil {
+		return &Error{"describe ended leader", p.nspid, err}
+	}
+	return d.out.Put(id, r)
+}
+
 // registerBytes is the memory of the registers, in the kernel's layout.
 func registerBytes(r *ptrace.Registers) []byte {
 	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(r)), unsafe.Sizeof(*r))...)

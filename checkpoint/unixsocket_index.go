@@ -100,7 +100,7 @@ func (u *unixSockets) reload(d *dump) error {
 func (d *dump) livePids() []int {
 	var pids []int
 	for _, p := range d.live() {
-		pids = append(pids, p.pid)
+		pids = append(pids, p.at)
 	}
 	return pids
 }

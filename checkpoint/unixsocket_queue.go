@@ -225,7 +225,7 @@ func (r *queueReader) lastPiece(n int) (int, error) {
 // of a queue: some that tasks have too, and others that exist in flight only and
 // are saved after this.
 func (d *dump) inFlight(f *openFile, fds []int) ([]specs.ID, error) {
-	us := &process{pid: os.Getpid(), nspid: f.proc.nspid, stat: f.proc.stat}
+	us := &process{pid: os.Getpid(), at: os.Getpid(), nspid: f.proc.nspid, stat: f.proc.stat}
 	ids := make([]specs.ID, 0, len(fds))
 	for i, fd := range fds {
 		g, err := d.look(us, fd)

@@ -22,7 +22,7 @@ func queueOf(t *testing.T, kind int) (sender int, d *dump, f *openFile) {
 	}
 	d = &dump{target: &Target{Init: os.Getpid()}}
 	d.initFiles()
-	us := &process{pid: os.Getpid(), nspid: os.Getpid()}
+	us := &process{pid: os.Getpid(), at: os.Getpid(), nspid: os.Getpid()}
 	if f, err = d.look(us, p[1]); err != nil {
 		t.Fatal(err)
 	}

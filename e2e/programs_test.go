@@ -39,6 +39,7 @@ func TestPrograms(t *testing.T) {
 				verify:    func(t *testing.T, when string) { t.Helper(); p.Check(when) },
 				rewind:    p.Rewind,
 				restless:  restless[name],
+				save:      asks[name],
 				options:   snapshot.Options{Position: true},
 			}
 			s.cycle(t)
@@ -54,11 +55,15 @@ var restless = map[string]bool{
 	"inetsocket": true, // so does it here
 }
 
+// asks are the options without which a program cannot be saved.
+var asks = map[string][]string{
+	"lock": {"--file-locks"},
+}
+
 // refusals are programs that cannot be saved, and what the refusal names.
 var refusals = map[string]string{
-	"halfdead": "thread leader",
-	"mptcp":    "multipath TCP",
-	"sharing":  "of its own",
+	"mptcp":   "multipath TCP",
+	"sharing": "of its own",
 }
 
 // wantRefusal wants check and checkpoint to refuse a program by name, and the

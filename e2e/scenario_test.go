@@ -30,6 +30,8 @@ type subject struct {
 	// rewind forgets what verify saw since the last load, for a restore of an image
 	// that is older than that. It may be nil.
 	rewind func()
+	// save are options of the checkpoint.
+	save []string
 	// restless is for a program that never comes to rest.
 	restless bool
 	// options of the comparison.
@@ -63,7 +65,7 @@ func (s *subject) round(t *testing.T, resting bool) {
 		s.verify(t, "undisturbed")
 		return
 	}
-	s.Checkpoint()
+	s.Checkpoint(s.save...)
 	s.AssertGone()
 	s.Restore()
 	s.compare(t, before, "after restore")
@@ -78,7 +80,7 @@ func (s *subject) leaveRunning(t *testing.T) {
 	t.Helper()
 	before := s.look(t, false)
 	pid := s.Pid()
-	s.Checkpoint("--leave-running")
+	s.Checkpoint(append([]string{"--leave-running"}, s.save...)...)
 	if now := s.Pid(); now != pid {
 		t.Errorf("the original was left running, but its init was %d and is %d", pid, now)
 	}

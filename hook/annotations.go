@@ -49,6 +49,8 @@ type Wishes struct {
 	Image string `json:"image,omitempty"`
 	// Stop has After, Listening and File end the container once its image is taken.
 	Stop bool `json:"stop,omitempty"`
+	// FileLocks saves locks on files, as checkpoint --file-locks does.
+	FileLocks bool `json:"file_locks,omitempty"`
 }
 
 // defaultKeep bounds what a container can fill a disk with.
@@ -83,6 +85,8 @@ func annotations() []annotation {
 			func(w *Wishes, v string) (err error) { w.OnRequest, err = truth(v); return }},
 		{"checkpoint.keep", fmt.Sprintf("N: how many images of every and on-request stay (default: %d)", defaultKeep),
 			func(w *Wishes, v string) (err error) { w.Keep, err = number(v, 1<<20); return }},
+		{"checkpoint.file-locks", "true: save locks on files, as checkpoint --file-locks",
+			func(w *Wishes, v string) (err error) { w.FileLocks, err = truth(v); return }},
 		{"checkpoint.image", "DIR: where they go; {id} and {time} are filled in (default: " + defaultOnce + " and " + defaultMany + " in the bundle)",
 			func(w *Wishes, v string) (err error) { w.Image, err = hostPath(v); return }},
 		{"checkpoint.encrypt-to", "KEY,FILE...: encrypt images to these public keys, of age or SSH, or to those in files",
@@ -154,6 +158,7 @@ func (w *Wishes) check(all map[string]string) error {
 		{"restore.identity", w.Restore != "", "it goes with restore"},
 		{"restore.digest", w.Restore != "", "it goes with restore"},
 		{"checkpoint.encrypt-to", w.images(), "nothing asks for an image: add one of after, listening, file, every and on-request"},
+		{"checkpoint.file-locks", w.images(), "nothing asks for an image: add one of after, listening, file, every and on-request"},
 		{"checkpoint.keep", w.Every != 0 || w.OnRequest, "it goes with every or on-request"},
 		{"checkpoint.leave-running", w.once(), "it goes with after, listening or file"},
 	} {

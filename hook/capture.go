@@ -48,7 +48,7 @@ func (a *agent) capture(ctx context.Context, j job) error {
 	if err := private.MkdirAll(filepath.Dir(j.path)); err != nil {
 		return fmt.Errorf("a directory for the image: %w", err)
 	}
-	o := checkpoint.Options{Image: j.path, LeaveRunning: !j.stop, Tool: a.tool, Log: a.log}
+	o := checkpoint.Options{Image: j.path, LeaveRunning: !j.stop, FileLocks: a.plan.Wishes.FileLocks, Tool: a.tool, Log: a.log}
 	if a.door != nil {
 		o.Answers = a.door.answers
 	}

@@ -25,6 +25,8 @@ var targets = map[string][]specs.Type{
 	"FS.Ghost":           {specs.TypeGhost},
 	"FD.File":            {anyFile},
 	"Watch.File":         {anyFile},
+	"Lock.File":          {anyFile},
+	"Lock.Table":         {specs.TypeFDs},
 	"Regular.Ghost":      {specs.TypeGhost},
 	"Directory.Ghost":    {specs.TypeGhost},
 	"Path.Ghost":         {specs.TypeGhost},

@@ -151,6 +151,8 @@ func plausible(r specs.Record) {
 		r.Kind, r.Protocol, r.Options = 3, 0, option
 	case *specs.Terminal:
 		r.Pair.Termios, r.Pair.Size = make([]byte, 44), make([]byte, 8)
+	case *specs.Lock:
+		r.Class = specs.LockOFD
 	case *specs.Tmpfs:
 		r.Archive, r.Bytes, r.Offset = "tmpfs-1.tar", 3, 3
 	case *specs.SysVSem:

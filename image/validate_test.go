@@ -66,7 +66,7 @@ func allNonsense() []nonsense {
 		row("dumpable 5", "dumpable", func(r *specs.Task) { r.Dumpable = 5 }),
 
 		row("tid not of the task", "first one", func(r *specs.Thread) { r.TID = 99 }),
-		row("no registers", "registers", func(r *specs.Thread) { r.Registers = nil }),
+		row("no registers", "registers", func(r *specs.Thread) { r.Ended, r.Registers = false, nil }),
 		row("endless state", "extended state", func(r *specs.Thread) { r.XState = make([]byte, 1<<20) }),
 		row("long name", "name", func(r *specs.Thread) { r.Comm = "sixteen letters." }),
 		row("crooked filter", "entry", func(r *specs.Thread) { r.Seccomp.Filters[0].Program = make([]byte, 9) }),
@@ -159,6 +159,9 @@ func allNonsense() []nonsense {
 		row("address of another family", "family of the remote", func(r *specs.InetSocket) { r.Remote = make([]byte, 16) }),
 		row("peer that is a task", "TCP.Peer", func(r *specs.InetSocket) { r.TCP.Peer = self }),
 		row("more unsent than there is", "unsent", func(r *specs.InetSocket) { r.TCP.Unsent = 9999 }),
+		row("unknown class", "class", func(r *specs.Lock) { r.Class = "mandatory" }),
+		row("beyond the end of all files", "length", func(r *specs.Lock) { r.Start, r.Length = math.MaxInt64-1, 2 }),
+		row("of a table that is a pipe", "Lock.Table", func(r *specs.Lock) { r.Table = specs.ID(specs.TypePipe) }),
 		row("protocol 99", "protocol", func(r *specs.NetlinkSocket) { r.Protocol = 99 }),
 		row("terminal of 2^31-1", "number", func(r *specs.Terminal) { r.Index = math.MaxInt32 }),
 		row("short settings", "settings", func(r *specs.Terminal) { r.Pair.Termios = make([]byte, 7) }),

@@ -35,7 +35,7 @@ func (r *restorer) openChannel(t *task) (*channel, error) {
 		return nil, fmt.Errorf("make channel: %w", err)
 	}
 	theirs, other := binary.LittleEndian.Uint32(data), binary.LittleEndian.Uint32(data[4:])
-	pidfd, err := unix.PidfdOpen(t.pid, 0)
+	pidfd, err := t.pidfd()
 	if err != nil {
 		return nil, err
 	}

@@ -196,7 +196,7 @@ func (r *restorer) openCurrentFile(id specs.ID, rec *specs.Terminal) error {
 	if err != nil {
 		return err
 	}
-	pidfd, err := unix.PidfdOpen(opener.pid, 0)
+	pidfd, err := opener.pidfd()
 	if err != nil {
 		return err
 	}

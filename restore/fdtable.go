@@ -128,7 +128,7 @@ func (r *restorer) install(t *task) error {
 // back. A table that is full to the hard limit needs more than that for a moment, for
 // which we need CAP_SYS_RESOURCE.
 func (r *restorer) roomFor(t *task, n int) (func() error, error) {
-	limits, err := procfs.ReadLimits(t.pid)
+	limits, err := procfs.ReadLimits(t.at)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (r *restorer) makeInTasks() error {
 // share gives a description that one task has made to all who have it, with the
 // right flag on each descriptor.
 func (r *restorer) share(id specs.ID, first holder, holders []holder) error {
-	pidfd, err := unix.PidfdOpen(first.t.pid, 0)
+	pidfd, err := first.t.pidfd()
 	if err != nil {
 		return err
 	}

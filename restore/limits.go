@@ -9,7 +9,7 @@ import (
 
 // limits sets the resource limits that differ.
 func (r *restorer) limits(t *task) error {
-	now, err := procfs.ReadLimits(t.pid)
+	now, err := procfs.ReadLimits(t.at)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (r *restorer) setLimit(t *task, which int, limit [2]uint64) error {
 	putWord(data[8:], limit[1])
 	_, err := r.call(t, unix.SYS_PRLIMIT64, 0, uint64(which), at, 0)
 	if err == unix.EPERM {
-		return unix.Prlimit(t.pid, which, &unix.Rlimit{Cur: limit[0], Max: limit[1]}, nil)
+		return unix.Prlimit(t.at, which, &unix.Rlimit{Cur: limit[0], Max: limit[1]}, nil)
 	}
 	return err
 }

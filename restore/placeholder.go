@@ -67,7 +67,7 @@ func (r *restorer) catch(ctx context.Context, c Container) error {
 // adoptRoot makes the stopped thread pid the root task.
 func (r *restorer) adoptRoot(pid int) error {
 	t := r.root
-	t.pid = pid
+	t.pid, t.at = pid, pid
 	t.threads[0].traced = ptrace.Attached(pid)
 	r.made = append(r.made, t)
 	status, err := procfs.ReadStatus(pid)

@@ -153,7 +153,7 @@ func (r *restorer) close() error {
 
 // procPath is a name below a task's directory in /proc.
 func (t *task) procPath(format string, args ...any) string {
-	return fmt.Sprintf("/proc/%d/", t.pid) + fmt.Sprintf(format, args...)
+	return fmt.Sprintf("/proc/%d/", t.at) + fmt.Sprintf(format, args...)
 }
 
 // openMem opens the memory of a task.

@@ -19,8 +19,9 @@ type task struct {
 	parent   *task
 	children []*task
 	threads  []*thread
-	// pid is the host's number.
-	pid int
+	// pid is the host's number, at that by which /proc and system calls find what
+	// the threads have in common: another one if the leader has ended.
+	pid, at int
 	// arena is where system calls are run in it; children share it until they
 	// execute a program.
 	arena *inject.Arena
@@ -39,7 +40,7 @@ type thread struct {
 	traced *ptrace.Thread
 }
 
-// leader is the thread that everything is run in.
+// leader is the thread that everything is run in: the first of those that live.
 func (t *task) leader() *ptrace.Thread { return t.threads[0].traced }
 
 // plan reads the tasks of the image and puts them into a tree. Tasks whose
@@ -56,6 +57,9 @@ func (r *restorer) plan() error {
 				return err
 			}
 			t.threads = append(t.threads, &thread{rec: th})
+		}
+		if len(t.threads) == 1 && t.threads[0].rec.Ended {
+			return taskError("plan", t, errAlone)
 		}
 		if rec.Memory != 0 {
 			mm, err := image.Get[*specs.Memory](r.img, rec.Memory)
@@ -165,7 +169,7 @@ func (r *restorer) fork(parent, child *task) error {
 	if err != nil {
 		return taskError("fork", child, err)
 	}
-	child.pid, child.sid = tid, parent.sid
+	child.pid, child.at, child.sid = tid, tid, parent.sid
 	child.arena, child.layout = parent.arena, parent.layout
 	if len(child.threads) == 0 {
 		child.threads = []*thread{{}}

@@ -128,7 +128,7 @@ func (u *unixSockets) pairAs(kind int32, who *identity) ([2]*os.File, error) {
 
 // take gets a descriptor out of a task, which loses it.
 func (u *unixSockets) take(t *task, fd int) (int, error) {
-	pidfd, err := unix.PidfdOpen(t.pid, 0)
+	pidfd, err := t.pidfd()
 	if err != nil {
 		return 0, err
 	}
@@ -168,7 +168,7 @@ func (u *unixSockets) run(who *identity, files []*os.File, what deed) (*task, er
 	if err != nil {
 		return nil, err
 	}
-	status, err := procfs.ReadStatus(t.pid)
+	status, err := procfs.ReadStatus(t.at)
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,10 @@ type Thread struct {
 	IOPrio int32 `cbor:"24,keyasint,omitempty"`
 	// Attributes are further settings.
 	Attributes *ThreadAttributes `cbor:"25,keyasint,omitempty"`
+	// Ended tells of a leader that it has ended while other threads live on, and
+	// ExitCode its wait(2) status. It has no registers then.
+	Ended    bool  `cbor:"26,keyasint,omitempty"`
+	ExitCode int32 `cbor:"27,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
@@ -127,12 +131,22 @@ const (
 // Validate implements Record.
 func (t *Thread) Validate() error {
 	return first(
-		within("tid", t.TID, 1, MaxPID), text("name", t.Comm, MaxComm), within("size of the registers", len(t.Registers), 1, maxRegisters),
+		within("tid", t.TID, 1, MaxPID), text("name", t.Comm, MaxComm), t.validateRegisters(),
 		atMost("extended state", len(t.XState), maxXState), atMost("queued signals", len(t.Pending), maxQueue),
 		each("queued signal", t.Pending, (*Siginfo).validate), signal("parent death signal", t.PDeathSig),
 		within("alternate stack", t.AltStackSize, 0, MaxAddress), t.Sleep.validate(), t.Creds.validate(), t.Sched.validate(), t.Seccomp.validate(),
 		within("I/O priority", t.IOPrio, 0, 0xffff), t.Attributes.validate(),
 	)
+}
+
+// validateRegisters says whether they are there, as those of a leader that has ended need
+// not be.
+func (t *Thread) validateRegisters() error {
+	least := 1
+	if t.Ended {
+		least = 0
+	}
+	return within("size of the registers", len(t.Registers), least, maxRegisters)
 }
 
 func (s *Sleep) validate() error {

@@ -13,6 +13,7 @@ const (
 	TypeFS     Type = 19
 	TypeFDs    Type = 20
 	TypeShared Type = 21
+	TypeLock   Type = 22
 
 	TypeRegular       Type = 64
 	TypeDirectory     Type = 65
@@ -53,6 +54,7 @@ var constructors = map[Type]func() Record{
 	TypeFS:            func() Record { return new(FS) },
 	TypeFDs:           func() Record { return new(FDs) },
 	TypeShared:        func() Record { return new(Shared) },
+	TypeLock:          func() Record { return new(Lock) },
 	TypeRegular:       func() Record { return new(Regular) },
 	TypeDirectory:     func() Record { return new(Directory) },
 	TypePath:          func() Record { return new(Path) },

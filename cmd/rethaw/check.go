@@ -55,6 +55,7 @@ func checkCommand(a *app) *cobra.Command {
 	c.Flags().IntVar(&pid, "pid", 0, "check the tree of a process of the host instead of a container")
 	c.Flags().BoolVar(&o.TCPEstablished, "tcp-established", false, "as for checkpoint")
 	c.Flags().BoolVar(&o.TCPClose, "tcp-close", false, "as for checkpoint")
+	c.Flags().BoolVar(&o.FileLocks, "file-locks", false, "as for checkpoint")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

@@ -69,6 +69,7 @@ func checkpointCommand(a *app) *cobra.Command {
 	flags.BoolVarP(&o.LeaveRunning, "leave-running", "R", false, "let the container go on afterwards")
 	flags.BoolVar(&o.TCPEstablished, "tcp-established", false, "save TCP connections that lead out of the container")
 	flags.BoolVar(&o.TCPClose, "tcp-close", false, "give up TCP connections that lead out of the container: restored, they are reset")
+	flags.BoolVar(&o.FileLocks, "file-locks", false, "save locks on files and leases, which the restored tasks hold again")
 	which.flags(flags, "running containers")
 	flags.IntVar(&which.pid, "pid", 0, "checkpoint the tree of a process of the host instead of a container")
 	flags.BoolVar(&stats, "print-stats", false, "print the figures of the checkpoint as JSON (times in microseconds)")

@@ -16,6 +16,7 @@ import (
 	"github.com/rethaw/rethaw/checkpoint"
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/plugin"
+	"github.com/rethaw/rethaw/restore"
 )
 
 func TestExitCode(t *testing.T) {
@@ -32,6 +33,7 @@ func TestExitCode(t *testing.T) {
 		{"ambiguous", &plugin.AmbiguousError{}, 3},
 		{"state", &plugin.StateError{}, 4},
 		{"busy", &plugin.BusyError{}, 4},
+		{"locked", &restore.Error{Err: restore.ErrLocked}, 4},
 		{"refused", &checkpoint.RefusedError{Problems: []error{&checkpoint.Unsupported{}}}, 5},
 		{"image", &image.Error{Kind: image.ErrCorrupt}, 6},
 		{"runtime", &plugin.RuntimeError{Err: fs.ErrNotExist}, 7},

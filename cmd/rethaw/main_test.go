@@ -51,13 +51,14 @@ func testImage(t *testing.T) string {
 		r  specs.Record
 	}{
 		{0, &specs.Header{Tool: "1", Release: "6.18", Machine: "x86_64", PageSize: 4096, Engine: "runc", Container: "web", Root: 1}},
-		{1, &specs.Task{PID: 1, Comm: "sh", State: "running", Memory: 3, FDs: 4, FS: 5, Threads: []specs.ID{2}}},
-		{2, &specs.Thread{TID: 1}},
+		{1, &specs.Task{PID: 1, Comm: "sh", State: "running", Memory: 3, FDs: 4, FS: 5, Exe: 9, Threads: []specs.ID{2}}},
+		{2, &specs.Thread{TID: 1, Registers: make([]byte, 216)}},
 		{3, &specs.Memory{Areas: []specs.Area{{Start: 0x1000, End: 0x2000, Prot: 5, Kind: "anon", Name: "heap of it"}}}},
 		{4, &specs.FDs{Entries: []specs.FD{{Number: 3, File: 6}}}},
 		{5, &specs.FS{Cwd: "/", Root: "/"}},
-		{6, &specs.Pipe{Inode: 99, Data: []byte("hello"), Holds: true}},
+		{6, &specs.Pipe{Inode: 99, Size: 65536, Data: []byte("hello"), Holds: true}},
 		{7, &specs.Task{PID: 8, PPID: 1, Comm: "child", State: "zombie"}},
+		{9, &specs.Regular{Path: "/bin/sh"}},
 		{8, &specs.Task{PID: 9, PPID: 1, Comm: "last", State: "zombie"}},
 	}
 	for _, r := range records {
@@ -79,7 +80,7 @@ func TestInspect(t *testing.T) {
 	for _, want := range []string{
 		`of         runc container "web"`,
 		"tasks      3 tasks, 1 thread\n",
-		"objects    1 fds, 1 fs, 1 memory, 1 pipe\n",
+		"objects    1 fds, 1 fs, 1 memory, 1 pipe, 1 regular\n",
 		"\n1 sh uid 0, 1 thread, 0 B in 1 area, 1 descriptor\n",
 		"     fd 3    #6    pipe 99, 5 bytes in it\n",
 		"     000000001000-000000002000 r-xp anon  [heap of it]\n",

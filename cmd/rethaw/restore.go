@@ -93,6 +93,7 @@ func restoreCommand(a *app) *cobra.Command {
 	flags.String("digest", "", "restore nothing but the image of this digest (see rethaw verify --digest)")
 	flags.BoolVar(&r.Options.TCPEstablished, "tcp-established", false, "restore TCP connections that led out of the container")
 	flags.BoolVar(&r.Options.TCPClose, "tcp-close", false, "restore TCP connections that led out of the container as reset")
+	flags.Bool("file-locks", false, "accepted as podman's: locks on files that the image has are taken in any case")
 	flags.BoolVarP(&r.Detach, "detach", "d", false, "leave the container to itself once it is restored")
 	flags.StringVar(&r.PidFile, "pid-file", "", "write the host pid of the container's init there")
 	flags.StringVar(&r.Spec.ConsoleSocket, "console-socket", "", "socket that takes the master of the container's terminal (with --detach)")

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -39,7 +40,10 @@ func (l *look) files(pid int) (map[string]Facts, error) {
 		}
 	}
 	sort.Ints(fds)
-	handle, err := unix.PidfdOpen(pid, 0)
+	handle, err := unix.PidfdOpen(pid, unix.O_EXCL) // PIDFD_THREAD, since Linux 6.9
+	if errors.Is(err, unix.EINVAL) {
+		handle, err = unix.PidfdOpen(pid, 0)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: pidfd_open %d: %w", pid, err)
 	}

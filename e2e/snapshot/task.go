@@ -25,7 +25,11 @@ var kcmpKinds = []struct {
 
 // task looks at one process.
 func (l *look) task(pid int) (Task, error) {
-	dir := fmt.Sprintf("/proc/%d", pid)
+	at, err := livingThread(pid)
+	if err != nil {
+		return Task{}, err
+	}
+	dir := fmt.Sprintf("/proc/%d", at)
 	task := Task{Facts: Facts{}, Threads: map[string]Facts{}}
 	if err := l.readMounts(dir); err != nil {
 		return task, err
@@ -50,11 +54,11 @@ func (l *look) task(pid int) (Task, error) {
 		return task, err
 	}
 	l.owner(task.Facts, dir)
-	l.shares(task.Facts, pid)
+	l.shares(task.Facts, at)
 	if task.Memory, err = l.memory(dir); err != nil {
 		return task, err
 	}
-	if task.Files, err = l.files(pid); err != nil {
+	if task.Files, err = l.files(at); err != nil {
 		return task, err
 	}
 	tids, err := threadIDs(pid)
@@ -113,18 +117,36 @@ func (l *look) owner(facts Facts, dir string) {
 
 // shares names, for each table that can be shared, the first process that has the
 // same one.
-func (l *look) shares(facts Facts, pid int) {
+func (l *look) shares(facts Facts, at int) {
 	for _, table := range kcmpKinds {
 		with := "its own"
 		for _, other := range l.tasks {
-			if kcmp(pid, other, table.kind, 0, 0) {
+			if kcmp(at, other, table.kind, 0, 0) {
 				with = "that of " + strconv.Itoa(l.inside[other])
 				break
 			}
 		}
 		l.put(facts, "task", "shares "+table.name, with)
 	}
-	l.tasks = append(l.tasks, pid)
+	l.tasks = append(l.tasks, at)
+}
+
+// livingThread is the number by which /proc shows what the threads of a process have
+// in common: its own, or that of another thread if the first one has ended.
+func livingThread(pid int) (int, error) {
+	if !isZombie(fmt.Sprintf("/proc/%d", pid)) {
+		return pid, nil
+	}
+	tids, err := threadIDs(pid)
+	if err != nil {
+		return 0, err
+	}
+	for _, tid := range tids {
+		if !isZombie(fmt.Sprintf("/proc/%d/task/%d", pid, tid)) {
+			return tid, nil
+		}
+	}
+	return pid, nil
 }
 
 // kcmp tells whether two tasks have the same object. Tasks that are dead have none.

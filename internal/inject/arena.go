@@ -47,15 +47,21 @@ func Gate(mem *os.File, vdso Range) (uint64, error) {
 	return vdso.Start + uint64(i), nil
 }
 
-// Single makes one system call in a stopped thread through the instruction at
-// gate. The thread is left in the stop at the call's exit.
-func Single(t *ptrace.Thread, gate uint64, call *Call) error {
+// Issue has a stopped thread make one system call through the instruction at gate
+// when it is resumed, one that does not return.
+func Issue(t *ptrace.Thread, gate uint64, call *Call) error {
 	regs, err := t.Registers()
 	if err != nil {
 		return err
 	}
 	issue(&regs, gate, call)
-	if err := t.SetRegisters(&regs); err != nil {
+	return t.SetRegisters(&regs)
+}
+
+// Single makes one system call in a stopped thread through the instruction at
+// gate. The thread is left in the stop at the call's exit.
+func Single(t *ptrace.Thread, gate uint64, call *Call) error {
+	if err := Issue(t, gate, call); err != nil {
 		return err
 	}
 	for range 2 {
@@ -63,7 +69,7 @@ func Single(t *ptrace.Thread, gate uint64, call *Call) error {
 			return err
 		}
 	}
-	regs, err = t.Registers()
+	regs, err := t.Registers()
 	call.Ret = resultOf(&regs)
 	return err
 }

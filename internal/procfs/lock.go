@@ -19,7 +19,8 @@ type Lock struct {
 	// PID holds the lock: -1 for an OFDLCK, 0 if it has no pid in the
 	// namespace of /proc.
 	PID int
-	// Major, Minor and Inode are those of the file.
+	// Major, Minor and Inode are those of the file, 0 for one who waits for the
+	// end of a lease.
 	Major, Minor uint32
 	Inode        uint64
 	// Start and End are the first and the last byte; End is LockEOF to the end
@@ -33,7 +34,23 @@ const LockEOF = math.MaxInt64
 func (i *FDInfo) parseLock(v []byte) bool {
 	l, ok := parseLock(v)
 	i.Locks = append(i.Locks, l)
-	return ok
+	return ok && l.Inode != 0
+}
+
+// ParseLocks reads /proc/locks: all locks of the machine whose takers have a
+// number in the pid namespace of /proc, each followed by those who wait for it.
+func ParseLocks(b []byte) ([]Lock, error) {
+	var locks []Lock
+	for n := 1; len(b) > 0; n++ {
+		var line []byte
+		line, b = nextLine(b)
+		l, ok := parseLock(trim(line))
+		if !ok {
+			return nil, badLine("locks", n, line, "not understood")
+		}
+		locks = append(locks, l)
+	}
+	return locks, nil
 }
 
 // parseLock reads "1: POSIX  ADVISORY  WRITE 4711 fe:00:9977967 2 EOF".
@@ -60,8 +77,11 @@ func parseLock(v []byte) (Lock, bool) {
 	return l, ok == [6]bool{true, true, true, true, true, true} && len(trim(rest)) == 0
 }
 
-// parseFile reads "fe:00:9977967", device numbers in hexadecimal.
+// parseFile reads "fe:00:9977967", device numbers in hexadecimal, or "<none>:0".
 func (l *Lock) parseFile(v []byte) bool {
+	if string(v) == "<none>:0" {
+		return true
+	}
 	parts := bytes.Split(v, []byte(":"))
 	if len(parts) != 3 {
 		return false

@@ -67,3 +67,6 @@ func ReadAuxv(pid int) ([]AuxEntry, error) { return read(pid, "auxv", ParseAuxv)
 // ReadNetUnix reads /proc/PID/net/unix: the sockets of the task's network
 // namespace.
 func ReadNetUnix(pid int) ([]UnixSocket, error) { return read(pid, "net/unix", ParseNetUnix) }
+
+// ReadLocks reads /proc/locks.
+func ReadLocks() ([]Lock, error) { return read(0, "locks", ParseLocks) }

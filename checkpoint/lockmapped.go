@@ -1,0 +1,79 @@
+package checkpoint
+
+import (
+	"fmt"
+
+	"github.com/rethaw/rethaw/internal/procfs"
+)
+
+// fileNumber is a file as the kernel's own lists name it. Device and inode may differ
+// from those of stat(2).
+type fileNumber struct {
+	major, minor uint32
+	inode        uint64
+}
+
+// mapping is an area of a process.
+type mapping struct {
+	proc *process
+	area procfs.VMA
+}
+
+// noteMapped keeps which files a process has mapped.
+func (d *dump) noteMapped(p *process, areas []procfs.VMA) {
+	if d.locks.mapped == nil {
+		d.locks.mapped = map[fileNumber]mapping{}
+	}
+	for _, a := range areas {
+		if a.Inode != 0 {
+			d.locks.mapped[fileNumber{a.Major, a.Minor, a.Inode}] = mapping{p, a}
+		}
+	}
+}
+
+// checkHiddenLocks finds flock(2) locks of the tree that no descriptor shows: a
+// mapping keeps the description, and the lock with it, when all its descriptors
+// are closed.
+func (d *dump) checkHiddenLocks() []error {
+	list, err := procfs.ReadLocks()
+	if err != nil {
+		d.log.WithError(err).Warn("locks that only a mapping keeps cannot be looked for")
+		return nil
+	}
+	var problems []error
+	for _, l := range list {
+		l.ID = 0
+		area, mapped := d.locks.mapped[fileNumber{l.Major, l.Minor, l.Inode}]
+		p := d.byPID(l.PID)
+		if l.Blocked || l.Class != "FLOCK" || !mapped || p == nil || d.shows(l) {
+			continue
+		}
+		problems = append(problems, area.proc.unsupported(areaName(&area.area),
+			fmt.Sprintf("a flock(2) lock on the file is held by the mapping alone, since its descriptor is closed (taken by task %d)", p.nspid),
+			"unmap the file before the checkpoint"))
+	}
+	return problems
+}
+
+// shows tells whether a descriptor of the tree shows a lock: one that was noted, or
+// one that came while we looked.
+func (d *dump) shows(l procfs.Lock) bool {
+	h := &heldLock{Lock: l}
+	for _, noted := range d.locks.held {
+		if noted.Lock == l {
+			return true
+		}
+	}
+	for _, p := range d.live() {
+		fds, err := procfs.ListFDs(p.at)
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			if info, err := procfs.ReadFDInfo(p.at, fd); err == nil && h.among(info.Locks) {
+				return true
+			}
+		}
+	}
+	return false
+}
