@@ -107,7 +107,7 @@ func TestInspectJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &doc); err != nil {
 		t.Fatal(err)
 	}
-	if doc.Header.Container != "web" || len(doc.Records) != 8 {
+	if doc.Header.Container != "web" || len(doc.Records) != 9 {
 		t.Errorf("got %+v", doc)
 	}
 }
