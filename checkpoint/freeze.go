@@ -23,8 +23,12 @@ type frozen struct {
 	sleeps map[int]*sleeping.Sleep
 	// remainders stood where such calls write what is left of their time.
 	remainders map[int][]byte
-	// candidates are the processes that were there before the freeze.
+	// candidates are the processes that were there before the freeze, and those that
+	// came to light meanwhile; known tells who is one of them.
 	candidates []int
+	known      map[int]bool
+	// byPID are procs by their number.
+	byPID map[int]*process
 	// paused is true as long as the tasks cannot stop, being in the freezer.
 	paused bool
 }
@@ -36,19 +40,21 @@ func (f *frozen) look(t *Target) error {
 	if err != nil {
 		return err
 	}
-	f.candidates = pids
+	var tasks []sleeping.Task
 	for _, pid := range pids {
+		f.candidate(pid)
 		tids, err := procfs.ListTasks(pid)
 		if err != nil {
 			continue
 		}
 		for _, tid := range tids {
-			if s, err := f.watch.Look(pid, tid); err == nil {
-				f.sleeps[tid] = &s
-				f.remainders[tid] = keepRemainder(pid, &s)
-			}
+			tasks = append(tasks, sleeping.Task{PID: pid, TID: tid})
 		}
 	}
+	f.watch.LookAll(tasks, func(t sleeping.Task, s sleeping.Sleep) {
+		f.sleeps[t.TID] = &s
+		f.remainders[t.TID] = keepRemainder(t.PID, &s)
+	})
 	return nil
 }
 
@@ -111,12 +117,18 @@ func (f *frozen) seizeAll() (int, error) {
 			return found, err
 		}
 		for _, pid := range below {
-			if !slices.Contains(f.candidates, pid) {
-				f.candidates = append(f.candidates, pid)
-			}
+			f.candidate(pid)
 		}
 	}
 	return found, nil
+}
+
+// candidate adds a process to those that are to be stopped, once.
+func (f *frozen) candidate(pid int) {
+	if !f.known[pid] {
+		f.known[pid] = true
+		f.candidates = append(f.candidates, pid)
+	}
 }
 
 // errStranger tells that a process entered the container while it was frozen.
@@ -130,7 +142,7 @@ func (f *frozen) strangers(t *Target) error {
 		return err
 	}
 	for _, pid := range pids {
-		if !slices.Contains(f.candidates, pid) {
+		if !f.known[pid] {
 			return fmt.Errorf("process %d: %w", pid, errStranger)
 		}
 	}
@@ -143,13 +155,14 @@ func (f *frozen) seizeProcess(pid int) (int, error) {
 		return 0, err
 	}
 	found := 0
-	p := f.process(pid)
+	p := f.byPID[pid]
 	if p == nil {
 		p = &process{pid: pid}
 		if err := p.read(); err != nil {
 			return found, err
 		}
 		f.procs = append(f.procs, p)
+		f.byPID[pid] = p
 		found++
 	}
 	for _, tid := range tids {
@@ -226,15 +239,6 @@ func (f *frozen) refused(p *process, tid int, err error) error {
 		return p.unsupported(fmt.Sprintf("thread %d", tid), fmt.Sprintf("is traced by process %d", status.TracerPid), "end the debugger first")
 	}
 	return err
-}
-
-func (f *frozen) process(pid int) *process {
-	for _, p := range f.procs {
-		if p.pid == pid {
-			return p
-		}
-	}
-	return nil
 }
 
 // awaitAll waits until every known thread stands still, and adopts the children
@@ -315,7 +319,7 @@ func (f *frozen) adopt(parent *thread, s ptrace.Stop) error {
 func (f *frozen) drop(th *thread) {
 	_ = th.traced.Reap()
 	delete(f.threads, th.tid)
-	for _, p := range f.procs {
+	if p := th.process; p != nil {
 		p.threads = slices.DeleteFunc(p.threads, func(other *thread) bool { return other == th })
 	}
 }

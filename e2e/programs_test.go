@@ -25,6 +25,9 @@ func TestPrograms(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if name == "forker" {
+				t.Skip("what forks all the while cannot be compared; TestLoadForks takes it")
+			}
 			p := startProgram(t, name, needs[name])
 			if why := refusals[name]; why != "" {
 				wantRefusal(t, p, why)
@@ -52,6 +55,7 @@ var restless = map[string]bool{
 	"alarms":     true, // timers of one shot are armed anew
 	"tcpfull":    true, // the kernel moves bytes from queue to queue
 	"inetsocket": true, // so does it here
+	"changing":   true, // so do its writers
 }
 
 // refusals are programs that cannot be saved, and what the refusal names.

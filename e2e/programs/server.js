@@ -48,6 +48,7 @@ function rest() {
   resting = true;
   timers.forEach(clearInterval);
   timers = [];
+  gc();
 }
 work();
 
