@@ -21,7 +21,7 @@ type load struct {
 
 // loads are what RETHAW_E2E_LOAD may ask for; the first is part of every test run.
 var loads = map[string]load{
-	"":     {containers: 15, threads: 1500, descriptors: 5000, megabytes: 16, rounds: 25, forkers: 1, freezes: 20},
+	"":     {containers: 15, threads: 1500, descriptors: 5000, megabytes: 16, rounds: 25, forkers: 1, freezes: 10},
 	"full": {containers: 50, threads: 5000, descriptors: 20000, megabytes: 512, rounds: 500, forkers: 4, freezes: 300},
 }
 

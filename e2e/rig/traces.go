@@ -27,7 +27,7 @@ func (c *Container) Traces() []string {
 			found = append(found, "mount: "+line)
 		}
 	}
-	for _, dir := range []string{c.dir, c.Bundle, c.Root, c.Image, filepath.Join(c.Root, c.ID)} {
+	for _, dir := range []string{c.dir, c.Bundle, c.Root, filepath.Join(c.Root, c.ID)} {
 		entries, err := os.ReadDir(dir)
 		must(c.t, err, "list files")
 		for _, e := range entries {
