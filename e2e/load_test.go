@@ -62,13 +62,16 @@ func roomy(t *testing.T, args ...string) rig.Config {
 	}}
 }
 
-// there and back: a large program is left running once, then taken through a checkpoint
+// loadPatience is how long two looks at a very large container may take.
+const loadPatience = 5 * time.Minute
+
+// thereAndBack: a large program is left running once, then taken through a checkpoint
 // and a restore. Both are told in the log.
 func thereAndBack(t *testing.T, p *rig.Program, options snapshot.Options) {
 	t.Helper()
 	options.Stdio = p.StdioFiles()
 	p.Check("before any checkpoint")
-	before, err := snapshot.Stable(p.Pid(), options, restTime)
+	before, err := snapshot.Stable(p.Pid(), options, loadPatience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +82,7 @@ func thereAndBack(t *testing.T, p *rig.Program, options snapshot.Options) {
 	restored := p.Restore()
 	p.Check("restored")
 	options.Stdio = p.StdioFiles()
-	diff, err := snapshot.Equal(before, p.Pid(), options, restTime)
+	diff, err := snapshot.Equal(before, p.Pid(), options, loadPatience)
 	if err != nil || diff != "" {
 		t.Errorf("restored: from outside it differs (-before +after): %v\n%s", err, diff)
 	}
