@@ -37,7 +37,7 @@ func (r *restorer) makeThreadsOf(t *task) error {
 		return nil
 	}
 	slices.SortFunc(wanted, func(a, b *thread) int { return int(a.rec.TID) - int(b.rec.TID) })
-	if err := t.leader().SetOptions(seizeOptions &^ unix.PTRACE_O_TRACECLONE); err != nil {
+	if err := t.leader().SetOptions(permittedOptions() &^ unix.PTRACE_O_TRACECLONE); err != nil {
 		return err
 	}
 	err := r.cloneAll(t, wanted)
@@ -45,7 +45,7 @@ func (r *restorer) makeThreadsOf(t *task) error {
 	if err := errors.Join(err, adopt(t, wanted)); err != nil {
 		return err
 	}
-	if err := t.leader().SetOptions(seizeOptions); err != nil {
+	if err := t.leader().SetOptions(permittedOptions()); err != nil {
 		return err
 	}
 	for _, th := range wanted {
