@@ -128,6 +128,13 @@ func (f *frozen) seize(p *process, tid int) (*thread, error) {
 	var err error
 	th.traced, err = ptrace.Seize(tid, seizeOptions())
 	if errors.Is(err, unix.EPERM) {
+		if status, serr := procfs.ReadTaskStatus(p.pid, tid); serr == nil && status.TracerPid == unix.Gettid() {
+			// The kernel has attached it for us, as the child of one whose event we have
+			// not taken yet; it comes to a stop by itself.
+			th.traced = ptrace.Attached(tid)
+			f.threads[tid] = th
+			return th, nil
+		}
 		return nil, f.refused(p, tid, err)
 	}
 	if gone(err) {
