@@ -15,7 +15,7 @@ FUZZTIME ?= 20s
 RUNS ?= 10
 TIMEOUT ?= 25m
 
-.PHONY: help build install man demo test vet unit race e2e bench lint fuzz fuzz-short faults deps clean
+.PHONY: help build install man demo test vet unit race e2e bench lint fuzz fuzz-short faults load deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ fuzz-short: deps-go ## the decoders of images for some seconds
 
 faults: deps-test ## rethaw killed at 1000 random moments of a checkpoint
 	@RETHAW_E2E_KILLS=1000 go test -count=1 -timeout $(TIMEOUT) -run 'TestCrash' -v ./e2e
+
+load: deps-test ## large containers, many at a time, forkers, 500 rounds on one
+	@RETHAW_E2E_LOAD=full go test -count=1 -timeout 60m -run 'TestLoad' -v ./e2e
 
 clean: ## what was built
 	@rm -rf bin

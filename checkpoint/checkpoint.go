@@ -69,6 +69,7 @@ func (d *dump) preflight(ctx context.Context) ([]error, error) {
 		// Bytes may be under way then. Without the kernel's memory it goes as well.
 		_, _ = d.kernelMemory()
 	}
+	d.readAhead(ahead)
 	return nil, nil
 }
 
@@ -81,6 +82,7 @@ func newDump(t *Target, o *Options) *dump {
 	}
 	d.initFiles()
 	d.frozen.threads = map[int]*thread{}
+	d.frozen.known, d.frozen.byPID = map[int]bool{}, map[int]*process{}
 	d.spaces = map[specs.ID]*specs.Memory{}
 	d.frozen.sleeps = map[int]*sleeping.Sleep{}
 	d.frozen.remainders = map[int][]byte{}

@@ -44,6 +44,9 @@ func run(ctx context.Context, o Options, arrive func(*restorer) error) (*Result,
 	if err := r.plan(); err != nil {
 		return nil, fmt.Errorf("image %s: %w", o.Image, err)
 	}
+	if err := r.makeRoom(); err != nil {
+		return nil, fmt.Errorf("image %s: %w", o.Image, err)
+	}
 	if r.reopen, err = newReopener(); err != nil {
 		return nil, err
 	}

@@ -9,8 +9,8 @@ import (
 
 // Reader reads kernel memory.
 type Reader struct {
-	small, large *program
-	types        *types
+	small, large, gather *program
+	types                *types
 	// structs and offsets are what has been looked up.
 	structs map[string]structure
 	offsets map[string]int
@@ -70,6 +70,7 @@ func (r *Reader) open() error {
 func (r *Reader) Close() {
 	r.small.close()
 	r.large.close()
+	r.gather.close()
 }
 
 // Word reads 8 bytes, Half 4.
