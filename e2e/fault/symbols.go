@@ -1,0 +1,74 @@
+//go:build amd64
+
+package fault
+
+import (
+	"debug/elf"
+	"debug/gosym"
+	"fmt"
+	"strings"
+)
+
+// symbols name the functions of a Go binary, stripped or not.
+type symbols struct{ table *gosym.Table }
+
+func readSymbols(path string) (*symbols, error) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	lines, text := f.Section(".gopclntab"), f.Section(".text")
+	if lines == nil || text == nil {
+		return nil, fmt.Errorf("%s: not a Go program", path)
+	}
+	data, err := lines.Data()
+	if err != nil {
+		return nil, err
+	}
+	table, err := gosym.NewTable(nil, gosym.NewLineTable(data, text.Addr))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &symbols{table}, nil
+}
+
+func (s *symbols) name(pc uint64) string {
+	if f := s.table.PCToFunc(pc); f != nil {
+		return f.Name
+	}
+	return ""
+}
+
+// gates are the functions whose calls are made for somebody else.
+var gates = []string{"internal/runtime/syscall", "syscall.", "internal/syscall/", "golang.org/x/sys/unix."}
+
+// explain tells whether a call was made by the program rather than by the runtime, and by which
+// of its functions.
+func (s *symbols) explain(stack []uint64) (own bool, where []string) {
+	gated, decided := false, false
+	for _, pc := range stack {
+		name := s.name(pc)
+		if name == "" {
+			continue
+		}
+		gate := false
+		for _, prefix := range gates {
+			gate = gate || strings.HasPrefix(name, prefix)
+		}
+		if gate {
+			gated = true
+			continue
+		}
+		if !decided {
+			// The poller of the runtime goes through the gate too.
+			decided, own = true, gated && !strings.HasPrefix(name, "runtime.") && !strings.HasPrefix(name, "internal/runtime/")
+		}
+		if short, ours := strings.CutPrefix(name, "github.com/rethaw/rethaw/"); ours {
+			where = append(where, short)
+		} else if len(where) == 0 {
+			where = append(where, name)
+		}
+	}
+	return own, where
+}
