@@ -36,7 +36,7 @@ func TestCrash(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("a checkpoint takes %v; seed %d", span, seed)
-	landed := 0
+	landed, row := 0, theFaults.row("kill: checkpoint -R, random moments")
 	for i := range times {
 		run := p.StartRethaw("checkpoint", "--leave-running", "--image", p.Image, p.ID)
 		after := time.Duration(random.Int64N(int64(span)))
@@ -45,7 +45,11 @@ func TestCrash(t *testing.T) {
 		if run.Wait().Code == -1 {
 			landed++
 		}
-		if !v.unharmed(t) {
+		row.injected = landed
+		fine := v.unharmed(t)
+		row.shown = v.interrupted
+		if !fine {
+			row.damaged++
 			t.Fatalf("kill %d of %d, %v after the start (seed %d), did harm", i+1, times, after, seed)
 		}
 	}

@@ -1,10 +1,12 @@
 package watchdog
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/rethaw/rethaw/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -99,5 +101,84 @@ func TestNoDog(t *testing.T) {
 	forget, err := none.Guard(Undo{}, -1)
 	if err != nil || forget() != nil || none.Close() != nil {
 		t.Errorf("without a watchdog something fails: %v", err)
+	}
+}
+
+// TestWhile undoes for a process that lives, and not for one that is dead.
+func TestWhile(t *testing.T) {
+	stat, err := procfs.ReadStat(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		who  Process
+		done bool
+	}{
+		{"living", Process{os.Getpid(), stat.StartTime}, true},
+		{"other with its pid", Process{os.Getpid(), stat.StartTime + 1}, false},
+		{"dead", Process{1 << 22, 1}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dog, ended := served(t)
+			path := filepath.Join(t.TempDir(), "file")
+			if _, err := dog.Guard(Undo{Write: &Write{path, "x"}, While: &c.who}, -1); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := dog.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+			if got, _ := os.ReadFile(path); (string(got) == "x") != c.done {
+				t.Errorf("the file holds %q", got)
+			}
+		})
+	}
+}
+
+// TestRepair ends the repair mode of a connection whose tracer died.
+func TestRepair(t *testing.T) {
+	door, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer door.Close()
+	conn, err := net.Dial("tcp4", door.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	file, err := conn.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	fd := int(file.Fd())
+	dog, ended := served(t)
+	if ready, err := dog.Ready(); !ready || err != nil {
+		t.Fatalf("the watchdog is not ready: %v", err)
+	}
+	off := []Option{{unix.IPPROTO_TCP, unix.TCP_REPAIR, -1}, {unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}}
+	if _, err := dog.Guard(Undo{Options: off}, fd); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR, 1); err != nil {
+		t.Skip("repair mode needs CAP_NET_ADMIN:", err)
+	}
+	if err := dog.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []Option{{unix.IPPROTO_TCP, unix.TCP_REPAIR, 0}, {unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}} {
+		if got, err := unix.GetsockoptInt(fd, o.Level, o.Name); err != nil || got != o.Value {
+			t.Errorf("option %d is %d, not %d: %v", o.Name, got, o.Value, err)
+		}
 	}
 }
