@@ -22,7 +22,13 @@ func killLeaving(t *testing.T) {
 	b := newBench(t, "kill: checkpoint -R, each step")
 	args := func() []string { return b.saving("--leave-running") }
 	steps := b.record(args, func() {})
-	for _, a := range aims(t, steps, (*fault.Step).Kills) {
+	all := aims(t, steps, (*fault.Step).Kills)
+	tried := 0
+	for _, a := range all {
+		if b.late(len(all) - tried) {
+			break
+		}
+		tried++
 		if _, struck := b.try(args(), a); !struck {
 			continue
 		}
@@ -32,6 +38,7 @@ func killLeaving(t *testing.T) {
 			return
 		}
 	}
+	b.enough(tried)
 	b.stillGood(t)
 	b.noRemains(aim{step: steps[0]})
 }
@@ -43,7 +50,13 @@ func killEnding(t *testing.T) {
 	args := func() []string { return b.saving() }
 	b.Image += ".ending"
 	steps := b.record(args, func() { b.Restore() })
-	for _, a := range aims(t, steps, func(s *fault.Step) []fault.Strike { return s.Kills()[:1] }) {
+	all := aims(t, steps, func(s *fault.Step) []fault.Strike { return s.Kills()[:1] })
+	tried := 0
+	for _, a := range all {
+		if b.late(len(all) - tried) {
+			break
+		}
+		tried++
 		if err := os.RemoveAll(b.Image); err != nil {
 			t.Fatal(err)
 		}
@@ -65,6 +78,7 @@ func killEnding(t *testing.T) {
 			return
 		}
 	}
+	b.enough(tried)
 }
 
 // again restores the victim, whose image is complete.
@@ -91,7 +105,13 @@ func killPaused(t *testing.T) {
 	}
 	pause()
 	steps := b.record(args, func() {})
-	for _, a := range aims(t, steps, func(s *fault.Step) []fault.Strike { return s.Kills()[:1] }) {
+	all := aims(t, steps, func(s *fault.Step) []fault.Strike { return s.Kills()[:1] })
+	tried := 0
+	for _, a := range all {
+		if b.late(len(all) - tried) {
+			break
+		}
+		tried++
 		if _, struck := b.try(args(), a); !struck {
 			continue
 		}
@@ -113,6 +133,7 @@ func killPaused(t *testing.T) {
 		t.Fatal(r)
 	}
 	b.intact(aim{step: steps[0]})
+	b.enough(tried)
 	b.stillGood(t)
 }
 
@@ -171,7 +192,13 @@ func (b *bench) restores(strikes func(*fault.Step) []fault.Strike) {
 		b.Rewind()
 		b.Delete()
 	}
-	for _, a := range aims(t, steps, strikes) {
+	all := aims(t, steps, strikes)
+	tried := 0
+	for _, a := range all {
+		if b.late(len(all) - tried) {
+			break
+		}
+		tried++
 		var out fault.Outcome
 		said := len(b.Output())
 		once(func(args []string, files [3]*os.File) (err error) {
@@ -194,6 +221,7 @@ func (b *bench) restores(strikes func(*fault.Step) []fault.Strike) {
 			}
 		}
 	}
+	b.enough(tried)
 	b.Restore()
 	b.Check("restored after all that")
 	if diff, err := snapshot.Equal(b.before, b.Pid(), b.options(), restTime); err != nil || diff != "" {

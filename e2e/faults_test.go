@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rethaw/rethaw/e2e/fault"
 	"github.com/rethaw/rethaw/e2e/rig"
@@ -119,6 +120,28 @@ func (b *bench) record(args func() []string, between func()) []*fault.Step {
 		between()
 	}
 	return steps
+}
+
+// late tells that the tests have to end; what was not tried then is told.
+func (b *bench) late(left int) bool {
+	b.t.Helper()
+	deadline, ok := b.t.Deadline()
+	if !ok || time.Until(deadline) > ending {
+		return false
+	}
+	b.t.Logf("the time is up: %d faults were not tried", left)
+	return true
+}
+
+// ending is how long before the deadline no more faults are tried.
+const ending = 90 * time.Second
+
+// enough checks that most of the faults came to pass, or nothing is proven.
+func (b *bench) enough(tried int) {
+	b.t.Helper()
+	if b.row.injected*2 < tried {
+		b.t.Errorf("only %d of %d faults came to pass", b.row.injected, tried)
+	}
 }
 
 // aim is one strike, and the step for reports.
