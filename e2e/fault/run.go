@@ -78,7 +78,7 @@ func (p *Program) trace(args []string, files [3]*os.File, s *Strike) (Outcome, e
 	if err := unix.PtraceSetOptions(pid, options); err != nil {
 		return Outcome{}, err
 	}
-	t := &run{leader: pid, strike: s, threads: map[int]*thread{pid: {}}, times: 0}
+	t := &run{leader: pid, strike: s, symbols: p.symbols, threads: map[int]*thread{pid: {}}, times: 0}
 	if s == nil {
 		t.recorder = newRecorder()
 	}

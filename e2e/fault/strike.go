@@ -83,14 +83,21 @@ func (s *Step) Shorts() []Strike {
 	return nil
 }
 
+// each is up to how many operations on tasks are told apart that are made from one place.
+const each = 64
+
 // Kills are deaths at the step: after its first time and, if the program itself comes there often,
-// after one in the middle and the last one.
+// after one in the middle and the last one; after each if it is an operation on a task (ptrace(2)).
 func (s *Step) Kills() []Strike {
 	at := []int{1}
-	if s.Own && s.Count > 2 {
-		at = append(at, s.Count/2+1)
-	}
-	if s.Own && s.Count > 1 {
+	switch {
+	case s.Own && s.Call == sysPtrace:
+		for n := 2; n <= min(s.Count, each); n++ {
+			at = append(at, n)
+		}
+	case s.Own && s.Count > 2:
+		at = append(at, s.Count/2+1, s.Count)
+	case s.Own && s.Count > 1:
 		at = append(at, s.Count)
 	}
 	var all []Strike

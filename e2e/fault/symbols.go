@@ -10,7 +10,11 @@ import (
 )
 
 // symbols name the functions of a Go binary, stripped or not.
-type symbols struct{ table *gosym.Table }
+type symbols struct {
+	table *gosym.Table
+	// chance tells, of addresses that were looked up, whether they are there by chance.
+	chance map[uint64]bool
+}
 
 func readSymbols(path string) (*symbols, error) {
 	f, err := elf.Open(path)
@@ -30,7 +34,7 @@ func readSymbols(path string) (*symbols, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &symbols{table}, nil
+	return &symbols{table, map[uint64]bool{}}, nil
 }
 
 func (s *symbols) name(pc uint64) string {
@@ -38,6 +42,24 @@ func (s *symbols) name(pc uint64) string {
 		return f.Name
 	}
 	return ""
+}
+
+// steady leaves out of a stack what differs from run to run: how a goroutine came to its thread
+// depends on which one it was at first.
+func (s *symbols) steady(stack []uint64) []uint64 {
+	kept := stack[:0]
+	for _, pc := range stack {
+		chance, known := s.chance[pc]
+		if !known {
+			name := s.name(pc)
+			chance = strings.Contains(name, "internal/osthread.") || strings.Contains(name, ".gowrap")
+			s.chance[pc] = chance
+		}
+		if !chance {
+			kept = append(kept, pc)
+		}
+	}
+	return kept
 }
 
 // gates are the functions whose calls are made for somebody else.

@@ -17,6 +17,7 @@ type run struct {
 	leader   int
 	strike   *Strike
 	recorder *recorder
+	symbols  *symbols
 	threads  map[int]*thread
 	// times is how often the step of the strike has come.
 	times  int
@@ -108,7 +109,7 @@ func (r *run) syscall(tid int, th *thread) error {
 	if arg, many := operations[call]; many {
 		op = [...]uint64{regs.Rdi, regs.Rsi, regs.Rdx}[arg]
 	}
-	stack := walk(r.leader, &regs)
+	stack := r.symbols.steady(walk(r.leader, &regs))
 	key := hash(call, op, stack)
 	if r.recorder != nil {
 		r.recorder.add(key, call, op, stack)
