@@ -177,7 +177,10 @@ func (s *Session) create(ctx context.Context, e Engine, spec Spec, b *Bundle, r 
 		if err != nil {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 			defer cancel()
-			err = errors.Join(err, fresh.Kill(ctx))
+			if kill := fresh.Kill(ctx); kill != nil {
+				err = errors.Join(err, kill)
+				return // the watchdog will try
+			}
 		}
 		err = errors.Join(err, spec.making.done())
 	}()
