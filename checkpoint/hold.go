@@ -82,7 +82,7 @@ func (f *frozen) holdable(t *Target) string {
 			continue
 		}
 		members, err := watchdog.Members(dir)
-		foreign := func(pid int) bool { return !slices.Contains(f.candidates, pid) }
+		foreign := func(pid int) bool { return pid == os.Getpid() || !slices.Contains(f.candidates, pid) }
 		if err == nil && len(members) > 0 && !slices.ContainsFunc(members, foreign) {
 			return dir
 		}

@@ -30,11 +30,26 @@ func readSymbols(path string) (*symbols, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := gosym.NewTable(nil, gosym.NewLineTable(data, text.Addr))
+	table, err := gosym.NewTable(nil, gosym.NewLineTable(data, textStart(f, text.Addr)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &symbols{table, map[uint64]bool{}}, nil
+}
+
+// textStart is where Go's own code begins: behind that of C, in a program that has some and that is
+// not stripped.
+func textStart(f *elf.File, start uint64) uint64 {
+	all, err := f.Symbols()
+	if err != nil {
+		return start
+	}
+	for _, s := range all {
+		if s.Name == "runtime.text" {
+			return s.Value
+		}
+	}
+	return start
 }
 
 func (s *symbols) name(pc uint64) string {
