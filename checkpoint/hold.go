@@ -68,8 +68,13 @@ func (f *frozen) hold(t *Target) error {
 	if f.let, err = f.dog.Guard(watchdog.Undo{Mend: &watchdog.Mend{Dir: dir}}, -1); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.freeze"), []byte("1"), 0); err != nil {
+		// Without the right to it (a cgroup filesystem that is mounted read-only)
+		// things are as without such a cgroup.
+		return f.let()
+	}
 	f.held = dir
-	return os.WriteFile(filepath.Join(dir, "cgroup.freeze"), []byte("1"), 0)
+	return nil
 }
 
 // holdable is the directory of a cgroup of version 2 in which there is nobody but tasks of the target.

@@ -19,7 +19,7 @@ import (
 // strikesOfAKind is how many faults of each kind are tried, spread evenly over all that there
 // are; RETHAW_E2E_FAULTS says other, "all" for every one. RETHAW_E2E_FAULTS_AT, a regular expression,
 // chooses steps by their names.
-const strikesOfAKind = 10
+const strikesOfAKind = 6
 
 // maxHarm is after how much harm a test gives up.
 const maxHarm = 12
