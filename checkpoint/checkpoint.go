@@ -12,6 +12,7 @@ import (
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"github.com/rethaw/rethaw/internal/sleeping"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/rethaw/rethaw/specs"
 	"github.com/sirupsen/logrus"
 )
@@ -25,6 +26,8 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	start := time.Now()
 	d := newDump(&t, &o)
 	defer d.close()
+	ready := make(chan bool, 1)
+	go func() { ready <- d.watch() }()
 	problems, err := d.preflight(ctx)
 	if err != nil {
 		return nil, err
@@ -45,6 +48,7 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	}()
 	d.data = &dataWriter{out: d.out}
 
+	d.frozen.watched = <-ready
 	tracer := ptrace.NewTracer()
 	defer tracer.Close()
 	if err := tracer.Do(func() error { return d.run(ctx, done) }); err != nil {
@@ -80,6 +84,8 @@ func newDump(t *Target, o *Options) *dump {
 		silent.SetOutput(io.Discard)
 		d.log = logrus.NewEntry(silent)
 	}
+	d.dog = &watchdog.Dog{Launch: o.Watchdog}
+	d.frozen.dog = d.dog
 	d.initFiles()
 	d.frozen.threads = map[int]*thread{}
 	d.frozen.known, d.frozen.byPID = map[int]bool{}, map[int]*process{}
@@ -149,7 +155,7 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 	if d.opts.LeaveRunning {
 		return nil
 	}
-	if err := d.inet.silence(); err != nil {
+	if err := d.inet.silence(d); err != nil {
 		return err
 	}
 	if err := d.end(ctx); err != nil {

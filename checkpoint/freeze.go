@@ -11,6 +11,7 @@ import (
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"github.com/rethaw/rethaw/internal/sleeping"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,6 +32,14 @@ type frozen struct {
 	byPID map[int]*process
 	// paused is true as long as the tasks cannot stop, being in the freezer.
 	paused bool
+	// dog freezes a paused target again if we die; refrozen tells it that this is done.
+	dog      *watchdog.Dog
+	refrozen func() error
+	// watched tells that a watchdog waits; held is the cgroup that is frozen for the
+	// time of the stops, let tells the watchdog that it is not any more.
+	watched bool
+	held    string
+	let     func() error
 }
 
 // look sees how long threads have slept, which can be seen only until they are
@@ -69,13 +78,16 @@ func (f *frozen) freeze(ctx context.Context, t *Target) error {
 		if _, err := f.seizeAll(); err != nil {
 			return err
 		}
-		if err := thaw(t.Freezer); err != nil {
+		if err := f.thaw(t.Freezer); err != nil {
 			return err
 		}
 		f.paused = false
 		if err := f.awaitAll(); err != nil {
 			return err
 		}
+	}
+	if err := f.stopHeld(t); err != nil {
+		return errors.Join(err, f.giveUp())
 	}
 	deadline := time.Now().Add(freezePatience)
 	for {
@@ -142,6 +154,12 @@ func (f *frozen) await(th *thread) error {
 	for {
 		stop, err := th.traced.AwaitTrap(patience, func(s ptrace.Stop) error { return f.adopt(th, s) })
 		switch {
+		case errors.Is(err, ptrace.ErrTimeout) && f.held != "":
+			// It may wait for somebody who is frozen: a vfork(2) child.
+			if err := f.loose(); err != nil {
+				return err
+			}
+			continue
 		case errors.Is(err, ptrace.ErrTimeout) && patience == vforkPatience:
 			if err := f.letVforkEnd(th); err != nil {
 				return err
@@ -204,7 +222,7 @@ func (f *frozen) drop(th *thread) {
 func (f *frozen) release(t *Target) error {
 	var errs []error
 	if t.Paused && t.Freezer != "" {
-		errs = append(errs, refreeze(t.Freezer))
+		errs = append(errs, f.refreeze(t.Freezer))
 	}
 	for _, th := range f.threads {
 		if err := th.traced.Detach(); err != nil && !gone(err) {

@@ -31,7 +31,7 @@ func (f *frozen) seizeAll() (int, error) {
 		}
 		n, err := f.seizeProcess(pid)
 		if gone(err) {
-			f.forget(pid)
+			f.forgetProcess(pid)
 			continue
 		}
 		if err != nil {
@@ -53,9 +53,9 @@ func (f *frozen) seizeAll() (int, error) {
 	return found, nil
 }
 
-// forget takes a process that has ended and been reaped for one that was never there: its
+// forgetProcess takes a process that has ended and been reaped for one that was never there: its
 // number may come back.
-func (f *frozen) forget(pid int) {
+func (f *frozen) forgetProcess(pid int) {
 	delete(f.known, pid)
 	if p := f.byPID[pid]; p != nil {
 		delete(f.byPID, pid)
@@ -147,7 +147,7 @@ func (f *frozen) seize(p *process, tid int) (*thread, error) {
 	if err := th.traced.Interrupt(); err != nil && !gone(err) {
 		return nil, err
 	}
-	if f.paused {
+	if f.paused || f.held != "" {
 		return th, nil
 	}
 	if len(f.threads) <= oneByOne || th.sleep != nil && inject.Breaks(th.sleep.Syscall) {
