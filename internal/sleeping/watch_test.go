@@ -194,6 +194,7 @@ func TestLookAll(t *testing.T) {
 				w.estimateAll(tasks, take)
 			} else {
 				w.LookAll(append(tasks, Task{os.Getpid(), os.Getpid()}, Task{1<<22 + 1, 1<<22 + 1}), take)
+				delete(found, Task{os.Getpid(), os.Getpid()}) // our first thread may sleep or not
 			}
 			if len(found) != len(tasks) {
 				t.Errorf("%d of %d sleeps found: %+v", len(found), len(tasks), found)
