@@ -28,17 +28,18 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	defer d.close()
 	ready := make(chan bool, 1)
 	go func() { ready <- d.watch() }()
-	problems, err := d.preflight(ctx)
+	var problems []error
+	err := d.step("preflight", func() (err error) { problems, err = d.preflight(ctx); return err })
 	if err != nil {
 		return nil, err
 	}
 	if len(problems) > 0 {
 		return nil, &RefusedError{problems}
 	}
-	if err := d.prepare(); err != nil {
+	if err := d.step("prepare", d.prepare); err != nil {
 		return nil, err
 	}
-	if d.out, err = image.Create(o.Image); err != nil {
+	if err := d.step("create", func() (err error) { d.out, err = image.Create(o.Image); return err }); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -48,7 +49,7 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	}()
 	d.data = &dataWriter{out: d.out}
 
-	d.frozen.watched = <-ready
+	_ = d.step("watchdog", func() error { d.frozen.watched = <-ready; return nil })
 	tracer := ptrace.NewTracer()
 	defer tracer.Close()
 	if err := tracer.Do(func() error { return d.run(ctx, done) }); err != nil {
