@@ -32,6 +32,8 @@ func TestStdio(t *testing.T) {
 // converse has the program check itself, and read and write.
 func converse(t *testing.T, p *rig.Program, kind rig.StdioKind, when string) {
 	t.Helper()
+	// The program may echo its input before the check.
+	before := len(p.Output())
 	heard := []string{"out " + p.Nonce, "err " + p.Nonce, "again " + p.Nonce, "child " + p.Nonce}
 	if kind == rig.Pipe || kind == rig.Terminal {
 		line := fmt.Sprintf("line %d", time.Now().UnixNano())
@@ -40,7 +42,6 @@ func converse(t *testing.T, p *rig.Program, kind rig.StdioKind, when string) {
 		}
 		heard = append(heard, "in "+p.Nonce+" "+line)
 	}
-	before := len(p.Output())
 	p.Check(when)
 	if kind == rig.Null {
 		return

@@ -20,6 +20,8 @@ type Writer struct {
 	partial  *partial
 	payloads *payloads
 	durable  bool
+	// unchecked lets nonsense through.
+	unchecked bool
 	// records is image.rt.
 	records *os.File
 
@@ -48,6 +50,10 @@ type Option func(*Writer)
 // may cost the image. What is left of one then is found damaged by Open or Verify,
 // never restored from.
 func WithoutSync() Option { return func(w *Writer) { w.durable = false } }
+
+// WithoutChecks lets Put take records that a reader will refuse, which is for tests of
+// readers.
+func WithoutChecks() Option { return func(w *Writer) { w.unchecked = true } }
 
 // Create begins an image that Commit will put at dir. It makes dir.partial, mode
 // 0700, after removing what a dead writer left there, and fails with ErrBusy if a
@@ -97,6 +103,12 @@ func (w *Writer) Put(id specs.ID, r specs.Record) error {
 func (w *Writer) put(id specs.ID, r specs.Record) error {
 	if err := checkType(r); err != nil {
 		return err
+	}
+	// What a reader would refuse must not be found out when the image is needed.
+	if !w.unchecked {
+		if err := r.Validate(); err != nil {
+			return err
+		}
 	}
 	payload, err := w.payloads.encode(r)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // create begins an image that is aborted with the test.
 func create(t testing.TB, dir string) *Writer {
 	t.Helper()
-	w, err := Create(dir)
+	w, err := Create(dir, WithoutChecks())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestFullDisk(t *testing.T) {
 			return err
 		},
 	} {
-		w, err := Create(dir)
+		w, err := Create(dir, WithoutChecks())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -126,12 +126,14 @@ const (
 	addrSize, addr6Size      = 16, 28
 	maxOptions, maxOptionLen = 1 << 12, 1 << 16
 	maxQueue                 = 1 << 20
+	// ipprotoMPTCP is the highest protocol (include/uapi/linux/in.h).
+	ipprotoMPTCP = 262
 )
 
 // Validate implements Record.
 func (s *InetSocket) Validate() error {
 	return first(s.Description.validate(),
-		oneOf("family", s.Family, afInet, afInet6), within("kind", s.Kind, 1, 3), within("protocol", s.Protocol, 0, 255),
+		oneOf("family", s.Family, afInet, afInet6), within("kind", s.Kind, 1, 3), within("protocol", s.Protocol, 0, ipprotoMPTCP),
 		within("state", s.State, 0, maxState), within("shutdown", s.Shutdown, 0, 3),
 		address("local address", s.Local, s.Family), address("remote address", s.Remote, s.Family),
 		options(s.Options), sockFilter("filter", s.Filter), text("interface", s.Interface, 15), ownable(s.UID, s.GID),
