@@ -2,6 +2,7 @@ package image
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -21,23 +22,45 @@ import (
 // ErrCorrupt. Nothing but buffers is kept in memory. The same image gives the
 // same tar.
 func WriteTo(ctx context.Context, r *Reader, w io.Writer, c Codec) error {
-	if err := writeTo(ctx, r, w, c); err != nil {
+	return WriteBehind(ctx, r, Outgoing{To: w, Codec: c})
+}
+
+// WriteBehind is WriteTo with entries in front.
+func WriteBehind(ctx context.Context, r *Reader, out Outgoing) error {
+	if err := writeTo(ctx, r, out.To, out.Codec, out.Front); err != nil {
 		return fmt.Errorf("stream image %s: %w", r.Path(), err)
 	}
 	return nil
 }
 
-func writeTo(ctx context.Context, r *Reader, w io.Writer, c Codec) error {
+func writeTo(ctx context.Context, r *Reader, w io.Writer, c Codec, front Front) error {
 	codec, err := c.find()
 	if err != nil {
 		return err
 	}
-	compressed, err := codec.write(w)
+	if r.dir == nil {
+		return errors.New("it is a stream already")
+	}
+	return sendArchive(w, codec, func(archive *tar.Writer) error {
+		if front != nil {
+			if err := front(ctx, archive); err != nil {
+				return err
+			}
+		}
+		return r.archive(ctx, archive)
+	})
+}
+
+// sendArchive writes a compressed tar, whose entries add adds.
+func sendArchive(w io.Writer, codec codec, add func(*tar.Writer) error) error {
+	// Compressors and tar write in pieces of a few bytes.
+	buffered := bufio.NewWriterSize(w, 256<<10)
+	compressed, err := codec.write(buffered)
 	if err != nil {
 		return err
 	}
 	archive := tar.NewWriter(compressed)
-	err = r.archive(ctx, archive)
+	err = add(archive)
 	if err == nil {
 		err = archive.Close()
 	}
@@ -46,7 +69,15 @@ func writeTo(ctx context.Context, r *Reader, w io.Writer, c Codec) error {
 	if closing := compressed.Close(); err == nil {
 		err = closing
 	}
+	if flushing := buffered.Flush(); err == nil {
+		err = flushing
+	}
 	return err
+}
+
+// entryOf is how a file of an image stands in a stream.
+func entryOf(m specs.Member, made time.Time) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: m.Name, Size: m.Size, Mode: 0o600, ModTime: made}
 }
 
 // archive adds all files.
@@ -80,11 +111,7 @@ func (r *Reader) archiveMember(ctx context.Context, archive *tar.Writer, m specs
 }
 
 func (r *Reader) archiveFile(ctx context.Context, archive *tar.Writer, file *os.File, m specs.Member) error {
-	header := &tar.Header{
-		Typeflag: tar.TypeReg, Name: m.Name, Size: m.Size, Mode: 0o600,
-		ModTime: time.Unix(0, r.header.Created).Truncate(time.Second),
-	}
-	if err := archive.WriteHeader(header); err != nil {
+	if err := archive.WriteHeader(entryOf(m, time.Unix(0, r.header.Created).Truncate(time.Second))); err != nil {
 		return fmt.Errorf("%s: %w", file.Name(), err)
 	}
 	return copyMember(ctx, archive, file, m, file.Name())

@@ -20,6 +20,9 @@ const Standard = "-"
 // ErrPlace: there is something at the place of an export that it must not replace.
 var ErrPlace = errors.New("in use for something else")
 
+// errAborted ends a stream that nobody will complete.
+var errAborted = errors.New("export aborted")
+
 // Export says where an image goes as one stream (image.WriteTo).
 type Export struct {
 	// File is replaced in one step once the stream is complete; Standard for Stdout.
@@ -30,12 +33,15 @@ type Export struct {
 	Codec image.Codec
 	// Keep leaves the image in the place that it has without an export too.
 	Keep bool
+	// Front, if not nil, adds entries before those of the image, while the tasks stand
+	// still.
+	Front image.Front
 }
 
 // CheckpointTo is Checkpoint with an export. The tasks stand still until the stream is
 // complete and, in a file, on stable storage; whatever fails before, they go on. The
-// image that the stream is made of is a temporary one, unless o.Image or e.Keep asks
-// for it.
+// image goes straight into the stream, unless o.Image or e.Keep asks for a directory
+// beside it.
 func CheckpointTo(ctx context.Context, c Container, o checkpoint.Options, e Export) (*checkpoint.Stats, error) {
 	if o.Log == nil {
 		o.Log = silent()
@@ -51,26 +57,30 @@ func CheckpointTo(ctx context.Context, c Container, o checkpoint.Options, e Expo
 			return nil, err
 		}
 	}
-	place := o.Image
 	if o.Image == "" {
-		dir, err := workDir("export")
-		if err != nil {
-			return nil, err
-		}
-		defer func() {
-			if err := os.RemoveAll(dir); err != nil {
-				o.Log.WithError(err).Warnf("the temporary image %s remains", dir)
-			}
-		}()
-		o.Image, place = filepath.Join(dir, "image"), e.File
+		to := image.Outgoing{To: out.begin(ctx), Codec: e.Codec, Front: e.Front}
+		o.Create = func() (*image.Writer, error) { return image.CreateStream(to) }
+		o.Committed = func(ctx context.Context) error { return exported(out.end(ctx)) }
+		return checkpointAs(ctx, c, o, e.File)
 	}
 	o.Committed = func(ctx context.Context) error {
-		if err := out.take(ctx, o.Image, e.Codec); err != nil {
-			return fmt.Errorf("export: %w", err)
+		err := out.take(o.Image, func(img *image.Reader) error {
+			return image.WriteBehind(ctx, img, image.Outgoing{To: out.begin(ctx), Codec: e.Codec, Front: e.Front})
+		})
+		if err == nil {
+			err = out.end(ctx)
 		}
+		return exported(err)
+	}
+	return checkpointAs(ctx, c, o, o.Image)
+}
+
+// exported names what has failed.
+func exported(err error) error {
+	if err == nil {
 		return nil
 	}
-	return checkpointAs(ctx, c, o, place)
+	return fmt.Errorf("export: %w", err)
 }
 
 // outlet is where an export goes.
@@ -78,6 +88,8 @@ type outlet struct {
 	file *os.File
 	// path is the name that file gets when it is complete, "" for a stream.
 	path string
+	// flow is what is written to a stream.
+	flow *flow
 }
 
 // open prepares the outlet. Nothing is at e.File yet, or what was.
@@ -108,28 +120,38 @@ func (e Export) open() (*outlet, error) {
 	return &outlet{file: file, path: e.File}, nil
 }
 
-// take writes the image in dir.
-func (o *outlet) take(ctx context.Context, dir string, codec image.Codec) error {
+// take opens the image in dir for write.
+func (o *outlet) take(dir string, write func(*image.Reader) error) error {
 	img, err := image.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer img.Close()
-	if o.path == "" {
-		err := pour(ctx, o.file, func(w io.Writer) error { return image.WriteTo(ctx, img, w, codec) })
-		if err != nil {
-			return err
-		}
-		// A pipe has nothing to sync.
-		if err := o.file.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EROFS) {
-			return err
-		}
-		return nil
+	return write(img)
+}
+
+// begin gives the writer that takes the stream.
+func (o *outlet) begin(ctx context.Context) io.Writer {
+	if o.path != "" {
+		return o.file
 	}
-	if err := image.WriteTo(ctx, img, o.file, codec); err != nil {
+	o.flow = pour(ctx, o.file)
+	return o.flow
+}
+
+// end completes what was written: a file is on stable storage and has its name then.
+func (o *outlet) end(ctx context.Context) error {
+	if o.path != "" {
+		return o.publish()
+	}
+	if err := o.flow.end(ctx, nil); err != nil {
 		return err
 	}
-	return o.publish()
+	// A pipe has nothing to sync.
+	if err := o.file.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EROFS) {
+		return err
+	}
+	return nil
 }
 
 // publish gives a complete file its name.
@@ -157,6 +179,9 @@ func (o *outlet) abort() {
 	}
 	if o.path != "" {
 		os.Remove(o.file.Name())
+	}
+	if o.flow != nil {
+		_ = o.flow.end(context.Background(), errAborted)
 	}
 	o.file.Close()
 }
