@@ -103,7 +103,12 @@ func (t *tmpfsWalk) file(dir *os.File, n, name string) error {
 	if kind == pax.Directory || kind == pax.Regular {
 		return t.opened(dir, n, name, kind, &stat)
 	}
-	return t.special(dir, n, header(name, kind, &stat))
+	if err := t.special(dir, n, header(name, kind, &stat)); err != nil || kind != pax.Symlink {
+		return err
+	}
+	// Reading it has set its access time, as a rule (O_NOATIME is for open files), and
+	// a stream looks twice.
+	return keepAtime(dir, n, nanoseconds(stat.Atime))
 }
 
 // opened writes a directory or a regular file.
@@ -187,10 +192,6 @@ func (t *tmpfsWalk) special(dir *os.File, n string, h *pax.Header) error {
 			return err
 		}
 		h.Link = string(b[:size])
-		// Reading it has set its access time, as a rule (O_NOATIME is for open files).
-		if err := keepAtime(dir, n, h.Atime); err != nil {
-			return err
-		}
 	}
 	path := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), n)
 	var err error

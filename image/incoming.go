@@ -20,14 +20,14 @@ const windowSize = 16 << 20
 
 // OpenStream reads a stream as far as the records of its image, which are checked as
 // Open checks them. The contents come later, when they are asked for, and only front to
-// back: Position tells where they are. front takes entries before those of the image,
-// nil refuses them. Not the whole image has been checked when contents are given out,
+// back: Position tells where they are. from may be behind entries of a tar that somebody
+// else has read. Not the whole image has been checked when contents are given out,
 // only these (extents by their sums, other files when they have ended): who acts upon
 // them must not count on it before Finish. A source that blocks is not interrupted:
 // close it.
-func OpenStream(ctx context.Context, from io.Reader, front Behind) (*Reader, error) {
+func OpenStream(ctx context.Context, from io.Reader) (*Reader, error) {
 	s := &incoming{receiver: receiver{source: &source{Reader: from}}, at: -1}
-	err := s.begin(ctx, front, func() (*os.File, error) {
+	err := s.begin(ctx, func() (*os.File, error) {
 		var err error
 		if s.raw, err = memoryOf("image.rt"); err != nil {
 			return nil, err

@@ -14,37 +14,24 @@ import (
 	"github.com/rethaw/rethaw/specs"
 )
 
-// Outgoing says where an image goes as one stream.
-type Outgoing struct {
-	// To takes the stream.
-	To io.Writer
-	// Codec compresses it.
-	Codec Codec
-	// Front, if not nil, adds entries before those of the image. It is called while the
-	// image is sealed: the tasks stand still.
-	Front Front
-}
-
-// Front adds entries of somebody else in front of an image's.
-type Front func(ctx context.Context, archive *tar.Writer) error
-
 // CreateStream begins an image that goes into a stream, without a directory and with
 // nothing kept of the contents: while the records are put, contents are read for their
 // sums alone, and once more when the image is sealed, to be sent behind the records.
 // Bytes that differ then fail the Seal. The stream is complete after Commit; who takes
-// it finds out by its end whether it was.
-func CreateStream(out Outgoing) (*Writer, error) {
-	codec, err := out.Codec.find()
+// it finds out by its end whether it was. With None w may have taken entries of a tar
+// before, behind which the image's stand then.
+func CreateStream(w io.Writer, c Codec) (*Writer, error) {
+	codec, err := c.find()
 	if err != nil {
 		return nil, err
 	}
-	s := &streamStore{out: out, codec: codec}
+	s := &streamStore{to: w, codec: codec}
 	return newWriter(s, &s.records)
 }
 
 // streamStore writes an image into a stream.
 type streamStore struct {
-	out     Outgoing
+	to      io.Writer
 	codec   codec
 	records memoryFile
 	fills   []filled
@@ -114,14 +101,7 @@ func (s *streamStore) seal(ctx context.Context, w *Writer) error {
 		return err
 	}
 	s.stats = newStats(len(w.entries)+1, w.size, list.Files)
-	return sendArchive(s.out.To, s.codec, func(archive *tar.Writer) error {
-		if s.out.Front != nil {
-			if err := s.out.Front(ctx, archive); err != nil {
-				return err
-			}
-		}
-		return s.send(ctx, archive, w, list.Files)
-	})
+	return sendArchive(s.to, s.codec, func(archive *tar.Writer) error { return s.send(ctx, archive, w, list.Files) })
 }
 
 // send adds the entries of the image.

@@ -30,7 +30,7 @@ func Receive(ctx context.Context, from io.Reader, dir string) (Stats, error) {
 	r := &receiver{source: &source{Reader: from}}
 	defer r.close()
 	return r.land(ctx, dir, func() error {
-		return r.begin(ctx, nil, func() (*os.File, error) { return r.partial.create(specs.ImageFile) })
+		return r.begin(ctx, func() (*os.File, error) { return r.partial.create(specs.ImageFile) })
 	})
 }
 
@@ -63,10 +63,6 @@ type receiver struct {
 	// partial is where the image lands, if it lands.
 	partial *partial
 }
-
-// Behind is called with each entry that stands before those of an image. An entry that
-// it does not want is an error.
-type Behind func(header *tar.Header, contents io.Reader) error
 
 func (r *receiver) close() {
 	if r.plain != nil {
@@ -106,28 +102,20 @@ func (r *receiver) explain(err error) error {
 	return &Error{Kind: kind, Path: "stream", Record: -1, Offset: -1, Err: err}
 }
 
-// begin reads up to the end of image.rt, which it puts into a file that create makes.
-// front takes the entries before it, nil refuses them.
-func (r *receiver) begin(ctx context.Context, front Behind, create func() (*os.File, error)) (err error) {
+// begin reads image.rt, which it puts into a file that create makes.
+func (r *receiver) begin(ctx context.Context, create func() (*os.File, error)) (err error) {
 	if r.plain, err = decompress(r.source); err != nil {
 		return readError{err}
 	}
 	r.archive = tar.NewReader(r.plain)
-	for {
-		header, err := r.next()
-		if err == io.EOF {
-			return bad(ErrNotImage, "stream", "it is no archive that holds an %s", specs.ImageFile)
-		}
-		if err != nil {
-			return err
-		}
-		if front == nil || header.Name == specs.ImageFile {
-			return r.records(ctx, header, create)
-		}
-		if err := front(header, r.archive); err != nil {
-			return err
-		}
+	header, err := r.next()
+	if err == io.EOF {
+		return bad(ErrNotImage, "stream", "it is no archive that holds an %s", specs.ImageFile)
 	}
+	if err != nil {
+		return err
+	}
+	return r.records(ctx, header, create)
 }
 
 // next gives the next entry, io.EOF at the end.

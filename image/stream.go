@@ -22,18 +22,13 @@ import (
 // ErrCorrupt. Nothing but buffers is kept in memory. The same image gives the
 // same tar.
 func WriteTo(ctx context.Context, r *Reader, w io.Writer, c Codec) error {
-	return WriteBehind(ctx, r, Outgoing{To: w, Codec: c})
-}
-
-// WriteBehind is WriteTo with entries in front.
-func WriteBehind(ctx context.Context, r *Reader, out Outgoing) error {
-	if err := writeTo(ctx, r, out.To, out.Codec, out.Front); err != nil {
+	if err := writeTo(ctx, r, w, c); err != nil {
 		return fmt.Errorf("stream image %s: %w", r.Path(), err)
 	}
 	return nil
 }
 
-func writeTo(ctx context.Context, r *Reader, w io.Writer, c Codec, front Front) error {
+func writeTo(ctx context.Context, r *Reader, w io.Writer, c Codec) error {
 	codec, err := c.find()
 	if err != nil {
 		return err
@@ -41,14 +36,7 @@ func writeTo(ctx context.Context, r *Reader, w io.Writer, c Codec, front Front) 
 	if r.dir == nil {
 		return errors.New("it is a stream already")
 	}
-	return sendArchive(w, codec, func(archive *tar.Writer) error {
-		if front != nil {
-			if err := front(ctx, archive); err != nil {
-				return err
-			}
-		}
-		return r.archive(ctx, archive)
-	})
+	return sendArchive(w, codec, func(archive *tar.Writer) error { return r.archive(ctx, archive) })
 }
 
 // sendArchive writes a compressed tar, whose entries add adds.

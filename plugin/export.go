@@ -33,9 +33,6 @@ type Export struct {
 	Codec image.Codec
 	// Keep leaves the image in the place that it has without an export too.
 	Keep bool
-	// Front, if not nil, adds entries before those of the image, while the tasks stand
-	// still.
-	Front image.Front
 }
 
 // CheckpointTo is Checkpoint with an export. The tasks stand still until the stream is
@@ -58,14 +55,15 @@ func CheckpointTo(ctx context.Context, c Container, o checkpoint.Options, e Expo
 		}
 	}
 	if o.Image == "" {
-		to := image.Outgoing{To: out.begin(ctx), Codec: e.Codec, Front: e.Front}
-		o.Create = func() (*image.Writer, error) { return image.CreateStream(to) }
+		// Entries in front of the image's would be written here.
+		to := out.begin(ctx)
+		o.Create = func() (*image.Writer, error) { return image.CreateStream(to, e.Codec) }
 		o.Committed = func(ctx context.Context) error { return exported(out.end(ctx)) }
 		return checkpointAs(ctx, c, o, e.File)
 	}
 	o.Committed = func(ctx context.Context) error {
 		err := out.take(o.Image, func(img *image.Reader) error {
-			return image.WriteBehind(ctx, img, image.Outgoing{To: out.begin(ctx), Codec: e.Codec, Front: e.Front})
+			return image.WriteTo(ctx, img, out.begin(ctx), e.Codec)
 		})
 		if err == nil {
 			err = out.end(ctx)

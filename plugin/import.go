@@ -20,8 +20,6 @@ type Import struct {
 	// Keep leaves the image beside the bundle (Registry.ImageOf) instead of removing
 	// it after the restore.
 	Keep bool
-	// Front, if not nil, takes the entries before those of the image.
-	Front image.Behind
 }
 
 // RestoreFrom is Restore of an import. The contents of the image go from the stream to
@@ -43,7 +41,8 @@ func RestoreFrom(ctx context.Context, engines *Registry, r Request, i Import) (*
 	}
 	stream, stop := draw(ctx, from)
 	defer stop()
-	img, err := image.OpenStream(ctx, stream, i.Front)
+	// Entries in front of the image's would be read here.
+	img, err := image.OpenStream(ctx, stream)
 	if err == nil {
 		defer img.Close()
 		if !i.Keep {
