@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -65,12 +67,17 @@ func TestStreamKeepsNothing(t *testing.T) {
 		original := theRig(t).RunProgram(t, "bulk", rig.Config{Args: []string{strconv.Itoa(streamBulk)}})
 		copied := theRig(t).NewProgram(t, "bulk", rig.Config{})
 		copied.Follow(&original.Talk)
-		w := newWatch(t, original.Bundle, copied.Bundle, "/var/tmp")
+		w := newWatch(t, original.Bundle, copied.Bundle)
 		p := newPassage(t, w.dir, -1, original.Container, copied.Container, "-c", codec)
 		p.arrived()
 		w.nothing()
 		original.AssertGone()
 		copied.Check("at the other end")
+		for range 2 {
+			if name := <-p.spooled; name != "" {
+				t.Errorf("%s: %s was written", codec, name)
+			}
+		}
 		sent, received := <-p.sent, <-p.received
 		t.Logf("%s: %d bytes passed; at the most %d KB at the source, %d KB at the sink", codec, p.valve.passed.Load(), sent>>10, received>>10)
 		if p.valve.passed.Load() < streamBulk<<20*9/10 {
@@ -112,23 +119,29 @@ func TestStreamInterrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Among the pages, when the tree is half made; and before there is one.
+	const pages, tmpfs = 14 << 20, 1 << 20
 	for _, c := range []struct {
 		name   string
 		strike func(p *passage)
 		// code is what the sink exits with, -1 for a signal.
 		code int
+		// at is how many bytes pass before.
+		at int64
 	}{
-		{"source killed", func(p *passage) { _ = p.send.Process.Kill() }, exitImage},
-		{"source interrupted", func(p *passage) { _ = p.send.Process.Signal(unix.SIGINT) }, exitImage},
-		{"sink killed", func(p *passage) { _ = p.receive.Process.Kill() }, -1},
-		{"sink interrupted", func(p *passage) { _ = p.receive.Process.Signal(unix.SIGINT) }, exitInterrupted},
-		{"wire cut", func(p *passage) { p.valve.cut = true }, exitImage},
-		{"damaged", func(p *passage) { p.valve.spoil = true }, exitImage},
+		{"source killed", func(p *passage) { _ = p.send.Process.Kill() }, exitImage, pages},
+		{"source interrupted", func(p *passage) { _ = p.send.Process.Signal(unix.SIGINT) }, exitImage, pages},
+		{"sink killed", func(p *passage) { _ = p.receive.Process.Kill() }, -1, pages},
+		{"sink interrupted", func(p *passage) { _ = p.receive.Process.Signal(unix.SIGINT) }, exitInterrupted, pages},
+		{"wire cut", func(p *passage) { p.valve.cut = true }, exitImage, pages},
+		{"damaged", func(p *passage) { p.valve.spoil = true }, exitImage, pages},
+		{"tmpfs damaged", func(p *passage) { p.valve.spoil = true }, exitImage, tmpfs},
+		{"cut in a tmpfs", func(p *passage) { p.valve.cut = true }, exitImage, tmpfs},
+		{"source killed in a tmpfs", func(p *passage) { _ = p.send.Process.Kill() }, exitImage, tmpfs},
 	} {
 		copied := theRig(t).NewProgram(t, "bulk", rig.Config{})
 		w := newWatch(t, original.Bundle, copied.Bundle)
-		// Among the pages, when the tree is half made.
-		p := newPassage(t, w.dir, 14<<20, original.Container, copied.Container, "-c", "none")
+		p := newPassage(t, w.dir, c.at, original.Container, copied.Container, "-c", "none")
 		<-p.valve.reached
 		rig.Eventually(t, restTime, "tasks at the other end", func() bool { return len(copied.Tasks()) > 0 })
 		c.strike(p)
@@ -161,17 +174,43 @@ func TestStreamInterrupted(t *testing.T) {
 	}
 }
 
+// TestStreamInAnotherOrder imports what was made of an image directory: it lands in a
+// directory first, and nothing of that stays.
+func TestStreamInAnotherOrder(t *testing.T) {
+	t.Parallel()
+	if dryRun() {
+		t.Skip("a dry run makes no checkpoints")
+	}
+	p, w := theRig(t).RunProgram(t, "bulk", rig.Config{}), newWorkspace(t)
+	stream := filepath.Join(t.TempDir(), "stream")
+	ok(t, w.run(nil, p.Container, "checkpoint", "--image", p.Image, "-e", stream, p.ID))
+	p.AssertGone()
+	if err := os.RemoveAll(p.Image); err != nil {
+		t.Fatal(err)
+	}
+	seen := newWatch(t)
+	cmd := workspace{t, seen.dir}.restore(p.Container, nil, "-i", stream)
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v: %s", err, p.Output())
+	}
+	if names := seen.names(); len(names) != 1 || !strings.HasPrefix(filepath.Base(names[0]), "rethaw-import-") {
+		t.Errorf("made meanwhile: %q", names)
+	}
+	workspace{t, seen.dir}.empty()
+	p.Check("out of a directory")
+}
+
 // watch sees files come to be in directories, and in a TMPDIR of its own.
 type watch struct {
-	t     *testing.T
-	dir   string
-	fd    int
-	names map[int]string
+	t    *testing.T
+	dir  string
+	fd   int
+	dirs map[int]string
 }
 
 func newWatch(t *testing.T, dirs ...string) *watch {
 	t.Helper()
-	w := &watch{t: t, dir: t.TempDir(), names: map[int]string{}}
+	w := &watch{t: t, dir: t.TempDir(), dirs: map[int]string{}}
 	var err error
 	if w.fd, err = unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err != nil {
 		t.Fatal(err)
@@ -182,28 +221,33 @@ func newWatch(t *testing.T, dirs ...string) *watch {
 		if err != nil {
 			t.Fatalf("watch %s: %v", dir, err)
 		}
-		w.names[n] = dir
+		w.dirs[n] = dir
 	}
 	return w
 }
 
-// nothing fails the test if a file has been made. In /var/tmp, where others work too,
-// only ours count.
-func (w *watch) nothing() {
+// names are the files that have been made since the last call.
+func (w *watch) names() (names []string) {
 	w.t.Helper()
 	b := make([]byte, 64<<10)
 	n, err := unix.Read(w.fd, b)
 	if err != nil {
-		return // EAGAIN: nothing
+		return nil // EAGAIN: none
 	}
 	for b = b[:n]; len(b) >= unix.SizeofInotifyEvent; {
 		event := (*unix.InotifyEvent)(unsafe.Pointer(&b[0]))
 		name := strings.TrimRight(string(b[unix.SizeofInotifyEvent:unix.SizeofInotifyEvent+event.Len]), "\x00")
 		b = b[unix.SizeofInotifyEvent+event.Len:]
-		dir := w.names[int(event.Wd)]
-		if dir != "/var/tmp" || strings.HasPrefix(name, "rethaw-") {
-			w.t.Errorf("a file was made: %s/%s", dir, name)
-		}
+		names = append(names, filepath.Join(w.dirs[int(event.Wd)], name))
+	}
+	return names
+}
+
+// nothing fails the test if a file has been made.
+func (w *watch) nothing() {
+	w.t.Helper()
+	if names := w.names(); len(names) > 0 {
+		w.t.Errorf("files were made: %q", names)
 	}
 }
 
@@ -216,12 +260,15 @@ type passage struct {
 	copied        *rig.Container
 	// sent and received give the most memory that each had.
 	sent, received chan int64
+	// spooled gives, for each, the name of a file of some size that it wrote to, "" for
+	// none.
+	spooled chan string
 }
 
 // newPassage starts both. The pipe is closed after gate bytes, unless that is negative.
 func newPassage(t *testing.T, dir string, gate int64, from, to *rig.Container, args ...string) *passage {
 	t.Helper()
-	p := &passage{t: t, copied: to, sent: make(chan int64, 1), received: make(chan int64, 1)}
+	p := &passage{t: t, copied: to, sent: make(chan int64, 1), received: make(chan int64, 1), spooled: make(chan string, 2)}
 	in, out := pipe(t)
 	more, end := pipe(t)
 	p.valve = &valve{from: in, to: end, gate: gate, reached: make(chan struct{}), opened: make(chan struct{})}
@@ -237,6 +284,7 @@ func newPassage(t *testing.T, dir string, gate int64, from, to *rig.Container, a
 			t.Fatal(err)
 		}
 		go func() { one.peak <- rig.Peak(one.cmd.Process.Pid) }()
+		go p.spools(one.cmd.Process.Pid)
 	}
 	out.Close()
 	more.Close()
@@ -251,6 +299,37 @@ func pipe(t *testing.T) (r, w *os.File) {
 		t.Fatal(err)
 	}
 	return r, w
+}
+
+// spools follows a process to its end and looks for files on filesystems of the host that
+// it writes to.
+func (p *passage) spools(pid int) {
+	devices := map[uint64]bool{}
+	for _, dir := range []string{"/", "/tmp", "/var/tmp", "/root", p.copied.Bundle} {
+		var stat unix.Stat_t
+		if unix.Stat(dir, &stat) == nil {
+			devices[stat.Dev] = true
+		}
+	}
+	const some = 1 << 20
+	found := ""
+	for {
+		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		if err != nil || len(entries) == 0 {
+			p.spooled <- found
+			return
+		}
+		for _, e := range entries {
+			link := fmt.Sprintf("/proc/%d/fd/%s", pid, e.Name())
+			var stat unix.Stat_t
+			if unix.Stat(link, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFREG && devices[stat.Dev] && stat.Size > some {
+				if info, err := e.Info(); err == nil && info.Mode()&0o200 != 0 { // open for writing (proc(5))
+					found, _ = os.Readlink(link)
+				}
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // arrived waits for both to succeed.

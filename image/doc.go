@@ -40,4 +40,9 @@
 //
 // WriteTo and Receive carry the same files as one tar stream for pipes and for
 // other machines. Receive trusts nothing of it and lands it like a Writer.
+//
+// CreateStream and OpenStream do without the directories between: the first gives
+// a Writer whose Seal sends contents from where they are, the second a Reader whose contents are
+// asked for front to back (Contents, Extents, Load) and are good as a whole when Finish
+// says so. A restore does not see which of the two it reads from.
 package image

@@ -34,8 +34,11 @@ func restoreTmpfs(r *restorer) error {
 		}
 		r.tmpfsLater[rec] = f.later
 		if err := f.fill(); err != nil {
-			// Of a stream it may not be known yet that it is damaged.
-			return errors.Join(r.img.Damage(), f.explain(err))
+			// Of a stream it may not be known yet that it is damaged: that says more.
+			if damage := r.img.Damage(); damage != nil {
+				return damage
+			}
+			return f.explain(err)
 		}
 		if created && slices.Contains(strings.Split(rec.Options, ","), "ro") {
 			return inDirectory(top, func() error {
