@@ -145,7 +145,7 @@ func (p *passage) spools(pid int) {
 				}
 			}
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
