@@ -102,6 +102,23 @@ func TestStreamRedis(t *testing.T) {
 	r.verify(t, "at the other end")
 }
 
+// TestStreamPodman takes a container of podman through a stream.
+func TestStreamPodman(t *testing.T) {
+	t.Parallel()
+	if dryRun() {
+		t.Skip("a dry run makes no checkpoints")
+	}
+	p := thePodman(t, "bulk")
+	name, stream := p.Name("bulk"), filepath.Join(t.TempDir(), "stream")
+	talk := p.RunProgram(name, "bulk")
+	talk.Check("before")
+	ok(t, p.Rethaw("checkpoint", "-e", stream, name))
+	assertStatus(t, p, name, "exited")
+	ok(t, p.Rethaw("restore", "--detach", "-i", stream, name))
+	assertStatus(t, p, name, "running")
+	talk.Check("after restore")
+}
+
 // TestStreamInterrupted ends either side in the middle: the source goes on unharmed, and
 // nothing stays at the sink.
 func TestStreamInterrupted(t *testing.T) {
