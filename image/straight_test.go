@@ -58,9 +58,13 @@ func buildStream(t testing.TB, w *Writer, size int) sent {
 		t.Fatal(err)
 	}
 	s.records = []entity{
-		{0, header()},
-		{1, &specs.Task{PID: 1, State: "running", Memory: 3}},
-		{3, &specs.Memory{Areas: []specs.Area{{Start: 1 << 30, End: 3 << 30}}, Pages: s.extents}},
+		{0, rooted()},
+		{1, &specs.Task{PID: 1, State: "running", Memory: 3, FDs: 4, FS: 6, Exe: 7, Threads: []specs.ID{2}}},
+		{2, &specs.Thread{TID: 1, Registers: fill(1)[:216]}},
+		{3, &specs.Memory{Areas: []specs.Area{{Start: 1 << 30, End: 3 << 30, Kind: "anon"}}, Pages: s.extents}},
+		{4, &specs.FDs{}},
+		{6, &specs.FS{Cwd: "/", Root: "/"}},
+		{7, &specs.Regular{Path: "/bin/sh", Mode: 0o100755}},
 		{0, &specs.Tmpfs{Point: "/tmp", Archive: "tmpfs-1.tar", Bytes: int64(len(s.tmpfs))}},
 	}
 	for _, r := range s.records {
@@ -94,7 +98,7 @@ func straightOf(t testing.TB, c Codec, size int) sent {
 	}
 	s.stream = bytes.Clone(b.Bytes())
 	stats, err := w.Commit(t.Context())
-	if err != nil || stats.Records != 4 || stats.Files != 4 || stats.MemberBytes != int64(len(s.tmpfs)) ||
+	if err != nil || stats.Records != len(s.records) || stats.Files != 4 || stats.MemberBytes != int64(len(s.tmpfs)) ||
 		stats.PageBytes != int64((2*size+size/4)*os.Getpagesize()) {
 		t.Errorf("%+v, %v", stats, err)
 	}

@@ -105,16 +105,22 @@ func streamOf(t *testing.T, tasks []*specs.Task, order ...int32) *image.Reader {
 		}
 	}
 	put(0, &specs.Header{PageSize: uint32(len(page)), Root: 1001})
+	put(4001, &specs.FDs{})
+	put(4002, &specs.FS{Cwd: "/", Root: "/"})
+	put(4003, &specs.Regular{Path: "/bin/sh", Mode: 0o100755})
 	for _, task := range tasks {
 		id := specs.ID(task.PID)
-		m := &specs.Memory{Areas: []specs.Area{{Start: 1 << 30, End: 1<<30 + uint64(len(page))}}, Pages: []specs.Extent{extents[task.PID]}}
+		m := &specs.Memory{Areas: []specs.Area{{Start: 1 << 30, End: 1<<30 + uint64(len(page)), Kind: "anon"}}, Pages: []specs.Extent{extents[task.PID]}}
 		if task.State != "zombie" {
 			put(2000+id, m)
-			task.Memory = 2000 + id
+			put(3000+id, &specs.Thread{TID: task.PID, Registers: page[:216]})
+			task.Memory, task.Threads = 2000+id, []specs.ID{3000 + id}
+			task.FDs, task.FS, task.Exe = 4001, 4002, 4003
 		}
 		put(1000+id, task)
 	}
 	if e, ok := extents[-1]; ok {
+		e.Start = 0
 		put(5000, &specs.Shared{Size: uint64(len(page)), Kind: "anonymous", Pages: []specs.Extent{e}})
 	}
 	if _, err := w.Commit(t.Context()); err != nil {
