@@ -35,7 +35,11 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	if err := d.prepare(); err != nil {
 		return nil, err
 	}
-	if d.out, err = image.Create(o.Image); err != nil {
+	create := o.Create
+	if create == nil {
+		create = func() (*image.Writer, error) { return image.Create(o.Image) }
+	}
+	if d.out, err = create(); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -126,8 +130,9 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 		return err
 	}
 	if d.opts.LeaveRunning {
-		// All bytes are in the page cache: the disk may take its time.
-		if err := d.out.Seal(); err != nil {
+		// All bytes are in the page cache, where the disk may take its time, or have
+		// been sent.
+		if err := d.step("seal", func() error { return d.out.Seal(ctx) }); err != nil {
 			return err
 		}
 		if err := release(); err != nil {

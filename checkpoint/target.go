@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 
+	"github.com/rethaw/rethaw/image"
 	"github.com/sirupsen/logrus"
 )
 
@@ -42,6 +43,8 @@ type Target struct {
 type Options struct {
 	// Image is the directory to be made.
 	Image string
+	// Create, if not nil, begins an image that goes elsewhere (image.CreateStream).
+	Create func() (*image.Writer, error)
 	// LeaveRunning lets the tasks go on afterwards instead of killing them.
 	LeaveRunning bool
 	// TCPEstablished saves TCP connections that lead out of the tree, TCPClose

@@ -103,7 +103,12 @@ func (t *tmpfsWalk) file(dir *os.File, n, name string) error {
 	if kind == pax.Directory || kind == pax.Regular {
 		return t.opened(dir, n, name, kind, &stat)
 	}
-	return t.special(dir, n, header(name, kind, &stat))
+	if err := t.special(dir, n, header(name, kind, &stat)); err != nil || kind != pax.Symlink {
+		return err
+	}
+	// Reading it has set its access time, as a rule (O_NOATIME is for open files), and
+	// a stream looks twice.
+	return keepAtime(dir, n, nanoseconds(stat.Atime))
 }
 
 // opened writes a directory or a regular file.
@@ -196,6 +201,21 @@ func (t *tmpfsWalk) special(dir *os.File, n string, h *pax.Header) error {
 		return err
 	}
 	return t.w.Header(h)
+}
+
+// keepAtime gives a file the access time that it had before we looked.
+func keepAtime(dir *os.File, n string, atime int64) error {
+	var now unix.Statx_t
+	err := unix.Statx(int(dir.Fd()), n, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_ATIME, &now)
+	if err != nil || nanoseconds(now.Atime) == atime {
+		return err
+	}
+	times := []unix.Timespec{unix.NsecToTimespec(atime), {Nsec: unix.UTIME_OMIT}}
+	err = unix.UtimesNanoAt(int(dir.Fd()), n, times, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EPERM) {
+		return nil // then reading has not set it either, or it cannot be helped
+	}
+	return err
 }
 
 // xattrs reads all extended attributes of a file.

@@ -78,7 +78,7 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 	if into == nil && r.Spec.Bundle == "" {
 		r.Spec.Bundle = "."
 	}
-	if r.Options.Image == "" {
+	if r.Options.Image == "" && r.Options.From == nil {
 		dir := r.Spec.Bundle
 		if into != nil {
 			dir = into.Bundle()
@@ -87,11 +87,15 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 		}
 		r.Options.Image = ImageDir(dir)
 	}
-	img, err := image.Open(r.Options.Image)
-	if err != nil {
-		return nil, err
+	img := r.Options.From
+	if img == nil {
+		var err error
+		if img, err = image.Open(r.Options.Image); err != nil {
+			return nil, err
+		}
+		defer img.Close()
+		r.Options.From = img
 	}
-	defer img.Close()
 	if err := img.CheckDigest(ctx, r.Digest); err != nil {
 		return nil, err
 	}

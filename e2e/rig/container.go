@@ -20,6 +20,7 @@ type Container struct {
 	Root     string // the runtime's state root
 	StateDir string // /state inside
 	Image    string // where Checkpoint writes to
+	Stream   string // the file that it writes to instead, as a stream
 	Rootfs   string
 	// Around is a command that runs what makes the container: its arguments end with that.
 	Around []string
@@ -51,6 +52,9 @@ func (r *Rig) New(t TB, config Config) *Container {
 		t:        t, rig: r, dir: dir, label: label,
 		cgroup: cgroupPrefix + r.tag + "-" + label,
 		kind:   config.Stdio,
+	}
+	if os.Getenv("RETHAW_E2E_STREAM") != "" {
+		c.Stream = filepath.Join(dir, "stream")
 	}
 	for _, sub := range []string{c.Rootfs, c.Root, c.StateDir} {
 		must(t, os.MkdirAll(sub, 0o755), "make bundle")
