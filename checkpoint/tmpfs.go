@@ -53,7 +53,7 @@ func (d *dump) saveMount(w *pax.Writer, m *mountinfo.Info) error {
 		return err
 	}
 	defer dir.Close()
-	walk := &tmpfsWalk{w: w, mount: uint64(m.ID), links: map[uint64]hardLink{}, buf: make([]byte, 256<<10)}
+	walk := &tmpfsWalk{w: w, save: pax.NewSaver(w), mount: uint64(m.ID), links: map[uint64]hardLink{}}
 	if err := walk.top(dir, strings.TrimPrefix(m.Mountpoint, "/")); err != nil {
 		return err
 	}
