@@ -20,6 +20,9 @@ const Standard = "-"
 // ErrPlace: there is something at the place of an export that it must not replace.
 var ErrPlace = errors.New("in use for something else")
 
+// errAborted ends a stream that nobody will complete.
+var errAborted = errors.New("export aborted")
+
 // Export says where an image goes as one stream (image.WriteTo).
 type Export struct {
 	// File is replaced in one step once the stream is complete; Standard for Stdout.
@@ -30,6 +33,12 @@ type Export struct {
 	Codec image.Codec
 	// Keep leaves the image in the place that it has without an export too.
 	Keep bool
+	// IgnoreRootfs leaves out the changes of the root filesystem, IgnoreVolumes the
+	// contents of volumes.
+	IgnoreRootfs, IgnoreVolumes bool
+	// Base is what a root filesystem that is no overlay was a copy of, "" if
+	// that is not known.
+	Base string
 }
 
 // CheckpointTo is Checkpoint with an export. The tasks stand still until the stream is
@@ -46,6 +55,10 @@ func CheckpointTo(ctx context.Context, c Container, o checkpoint.Options, e Expo
 		return nil, fmt.Errorf("export: %w", err)
 	}
 	defer out.abort()
+	front, err := e.prepare(ctx, c, func(said string) { o.Log.Warn(said) })
+	if err != nil {
+		return nil, fmt.Errorf("export: %w", err)
+	}
 	if o.Image == "" && e.Keep {
 		if o.Image, err = ImageOf(ctx, c, ""); err != nil {
 			return nil, err
@@ -64,13 +77,32 @@ func CheckpointTo(ctx context.Context, c Container, o checkpoint.Options, e Expo
 		}()
 		o.Image, place = filepath.Join(dir, "image"), e.File
 	}
-	o.Committed = func(ctx context.Context) error {
-		if err := out.take(ctx, o.Image, e.Codec); err != nil {
-			return fmt.Errorf("export: %w", err)
+	// Changes are read while no task can make more, also with o.LeaveRunning.
+	o.Frozen = func(ctx context.Context) error {
+		if err := out.begin(ctx, e.Codec); err != nil {
+			return exported(err)
 		}
-		return nil
+		if front == nil {
+			return nil
+		}
+		return exported(front.write(ctx, out.plain))
+	}
+	o.Committed = func(ctx context.Context) error {
+		err := out.take(ctx, o.Image)
+		if err == nil {
+			err = out.end(ctx)
+		}
+		return exported(err)
 	}
 	return checkpointAs(ctx, c, o, place)
+}
+
+// exported names what has failed.
+func exported(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("export: %w", err)
 }
 
 // outlet is where an export goes.
@@ -78,6 +110,10 @@ type outlet struct {
 	file *os.File
 	// path is the name that file gets when it is complete, "" for a stream.
 	path string
+	// flow is what is written to a stream, plain takes the archive before it is
+	// compressed.
+	flow  *flow
+	plain io.WriteCloser
 }
 
 // open prepares the outlet. Nothing is at e.File yet, or what was.
@@ -108,28 +144,45 @@ func (e Export) open() (*outlet, error) {
 	return &outlet{file: file, path: e.File}, nil
 }
 
+// begin begins the archive.
+func (o *outlet) begin(ctx context.Context, codec image.Codec) (err error) {
+	var to io.Writer = o.file
+	if o.path == "" {
+		o.flow = pour(ctx, o.file)
+		to = o.flow
+	}
+	o.plain, err = image.Compress(to, codec)
+	return err
+}
+
 // take writes the image in dir.
-func (o *outlet) take(ctx context.Context, dir string, codec image.Codec) error {
+func (o *outlet) take(ctx context.Context, dir string) error {
 	img, err := image.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer img.Close()
-	if o.path == "" {
-		err := pour(ctx, o.file, func(w io.Writer) error { return image.WriteTo(ctx, img, w, codec) })
-		if err != nil {
-			return err
-		}
-		// A pipe has nothing to sync.
-		if err := o.file.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EROFS) {
-			return err
-		}
-		return nil
-	}
-	if err := image.WriteTo(ctx, img, o.file, codec); err != nil {
+	return image.WriteTo(ctx, img, o.plain, image.None)
+}
+
+// end completes what was written: a file is on stable storage and has its name then.
+func (o *outlet) end(ctx context.Context) error {
+	err := o.plain.Close()
+	o.plain = nil
+	if err != nil {
 		return err
 	}
-	return o.publish()
+	if o.path != "" {
+		return o.publish()
+	}
+	if err := o.flow.end(ctx, nil); err != nil {
+		return err
+	}
+	// A pipe has nothing to sync.
+	if err := o.file.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EROFS) {
+		return err
+	}
+	return nil
 }
 
 // publish gives a complete file its name.
@@ -154,6 +207,13 @@ func (o *outlet) publish() error {
 func (o *outlet) abort() {
 	if o.file == nil {
 		return
+	}
+	if o.flow != nil {
+		_ = o.flow.end(context.Background(), errAborted)
+	}
+	if o.plain != nil {
+		// It has goroutines. What it writes yet is not missed.
+		o.plain.Close()
 	}
 	if o.path != "" {
 		os.Remove(o.file.Name())

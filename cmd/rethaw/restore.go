@@ -37,6 +37,11 @@ func restoreCommand(a *app) *cobra.Command {
 			if from.File != "" && r.Options.Image != "" {
 				return usageError{"--image and --import both name the image: use one of them"}
 			}
+			for _, name := range []string{"ignore-rootfs", "ignore-volumes", "ignore-static-ip", "ignore-static-mac"} {
+				if cmd.Flags().Changed(name) && from.File == "" {
+					return usageError{"--" + name + " is for an --import: an image has neither root filesystem, volumes nor addresses"}
+				}
+			}
 			from.Stdin, from.Keep = a.stdin, which.keep
 			requests, err := a.requests(cmd.Context(), r, from, which, name, args)
 			if err != nil {
@@ -80,6 +85,10 @@ func restoreCommand(a *app) *cobra.Command {
 	flags.StringVarP(&r.Spec.Bundle, "bundle", "b", "", "directory of the bundle (default: the current one; podman's containers have their own)")
 	flags.StringVar(&r.Options.Image, "image", "", "directory of the image (default: checkpoint in the bundle)")
 	flags.StringVarP(&from.File, "import", "i", "", "restore the stream of checkpoint --export in this file, - for stdin")
+	flags.BoolVar(&from.IgnoreRootfs, "ignore-rootfs", false, "do not apply the changes of the root filesystem that the --import has")
+	flags.BoolVar(&from.IgnoreVolumes, "ignore-volumes", false, "do not make the volumes that the --import has: use those that are there")
+	flags.BoolVar(&from.IgnoreStaticIP, "ignore-static-ip", false, "let the container of podman that the --import makes have another address")
+	flags.BoolVar(&from.IgnoreStaticMAC, "ignore-static-mac", false, "let the container of podman that the --import makes have another MAC address")
 	flags.BoolVar(&r.Options.TCPEstablished, "tcp-established", false, "restore TCP connections that led out of the container")
 	flags.BoolVar(&r.Options.TCPClose, "tcp-close", false, "restore TCP connections that led out of the container as reset")
 	flags.BoolVarP(&r.Detach, "detach", "d", false, "leave the container to itself once it is restored")
@@ -193,6 +202,9 @@ func (a *app) restore(ctx context.Context, r plugin.Request, from plugin.Import)
 		return nil, err
 	}
 	log, done, err := a.keepLog(from.Keep, func() (string, error) { return registry.ImageOf(ctx, r) })
+	if from.File != "" && errors.Is(err, plugin.ErrNotFound) {
+		return nil, usageError{"--keep keeps the image of an --import with a container that is there, or with a bundle: make it first, or leave out --keep"}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -119,6 +119,9 @@ func (p *Podman) Must(args ...string) string {
 // Name makes a container's name that belongs to this podman.
 func (p *Podman) Name(name string) string { return "e2e-" + p.base + "-" + name }
 
+// CgroupParent is that of all containers of this podman.
+func (p *Podman) CgroupParent() string { return "/" + p.cgroup }
+
 // State asks podman for one field of inspect, as "{{.State.Status}}".
 func (p *Podman) State(name, field string) string {
 	p.t.Helper()

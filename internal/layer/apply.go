@@ -167,6 +167,37 @@ func (s *Stage) setTimes(e *staged) error {
 	return e.SetTimes(dir)
 }
 
+// Top is the directory at the top of a filesystem with the attributes that changes give it.
+type Top struct {
+	path   string
+	header *pax.Header
+}
+
+// Top returns it.
+func (s *Stage) Top() Top {
+	if len(s.entries) == 0 {
+		return Top{}
+	}
+	return Top{s.root.Name(), &s.entries[0].Header}
+}
+
+// Set sets the attributes once more, if the directory is still to be found by its path.
+func (t Top) Set() error {
+	dir, err := openDir(t.path)
+	if t.header == nil || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	was, err := attributes(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(setAttributes(t.header, was, dir), t.header.SetTimes(dir))
+}
+
 // Undo takes back what Apply has done, all or a part of it, and removes the stage.
 func (s *Stage) Undo() error {
 	defer s.close()
