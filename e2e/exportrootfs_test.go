@@ -298,3 +298,36 @@ func TestImportTakesBack(t *testing.T) {
 	refused(t, w.run(nil, d, "restore", "--detach", "--bundle", d.Bundle, "-i", file, fmt.Sprint(d.ID, "x")), exitState, "--ignore-rootfs")
 	assertCarried(t, runcHost{d}, nonce, before)
 }
+
+// TestExportStandsStill: files and memory are of the same moment, also if the original goes on. A program that writes
+// down each number that it counts goes on counting elsewhere, with no number missing and none twice.
+func TestExportStandsStill(t *testing.T) {
+	t.Parallel()
+	if dryRun() {
+		t.Skip("a dry run makes no checkpoints")
+	}
+	args := []string{"/bin/sh", "-c", "i=0; while :; do echo $i >> /count; i=$((i+1)); done"}
+	c := theRig(t).New(t, rig.Config{Args: args})
+	base := c.KeepBase()
+	if err := c.MountOverlay(); err != nil {
+		t.Skip(err)
+	}
+	c.Run()
+	w, file := newWorkspace(t), filepath.Join(t.TempDir(), "export")
+	lines := func(c *rig.Container) []string { return strings.Fields(inside(t, runcHost{c}, "cat /count")) }
+	rig.Eventually(t, 20*time.Second, "numbers", func() bool { return len(lines(c)) > 1000 })
+	ok(t, w.run(nil, c, "checkpoint", "--leave-running", "-e", file, c.ID))
+	c.Delete()
+	d := theRig(t).New(t, rig.Config{Args: args})
+	d.CopyRootfs(base)
+	if err := w.restore(d, nil, "-i", file).Run(); err != nil {
+		t.Fatalf("%v: %s", err, d.Output())
+	}
+	had := len(lines(d))
+	rig.Eventually(t, 20*time.Second, "more numbers", func() bool { return len(lines(d)) > had+1000 })
+	for i, n := range lines(d) {
+		if n != fmt.Sprint(i) {
+			t.Fatalf("line %d is %s", i, n)
+		}
+	}
+}

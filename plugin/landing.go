@@ -121,8 +121,11 @@ func (r *Registry) maker(s Spec, o *Origin) maker {
 // completeBundle gives a bundle that has no configuration the one of the export.
 func (l *landing) completeBundle(dir string, a *arrival) error {
 	path := filepath.Join(dir, "config.json")
-	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) || a.config == nil {
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		return err
+	}
+	if a.config == nil {
+		return nil
 	}
 	if info, err := os.Stat(filepath.Join(dir, "rootfs")); err != nil || !info.IsDir() {
 		return &BundleError{Bundle: dir, Reason: "there is neither a config.json nor a directory rootfs: name the directory of the bundle with --bundle"}
