@@ -195,7 +195,11 @@ func (l *landing) apply(ctx context.Context) error {
 		l.tops = append(l.tops, s.Top())
 	}
 	if l.ground == nil {
-		return nil
+		var err error
+		for _, s := range l.stages {
+			err = errors.Join(err, s.Settle())
+		}
+		return err
 	}
 	if err := l.commit(); err != nil {
 		return err

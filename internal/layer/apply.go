@@ -212,15 +212,24 @@ func (s *Stage) Undo() error {
 	return s.remove()
 }
 
+// Settle lets the changes stay if we die: what runs then may have made others. Undo still takes
+// them back.
+func (s *Stage) Settle() error {
+	if s.journal == nil || s.journal.done() {
+		return nil
+	}
+	return s.journal.begin(step{Path: ".", Done: true})
+}
+
 // Commit lets the changes stay and removes what they replaced.
 func (s *Stage) Commit() error {
 	defer s.close()
+	err := s.Settle()
 	if s.journal != nil {
-		err := s.journal.begin(step{Path: ".", Done: true})
 		s.journal.file.Close()
-		if err != nil {
-			return err
-		}
+	}
+	if err != nil {
+		return err
 	}
 	return s.remove()
 }

@@ -26,7 +26,7 @@ type step struct {
 	// Back is set when changes are taken back: of all steps so many are in force, the last of which is
 	// being taken back.
 	Back int `json:"back,omitempty"`
-	// Done is set in the last step: the changes stay.
+	// Done is set in the last step: the changes stay, whatever becomes of the process.
 	Done bool `json:"done,omitempty"`
 }
 

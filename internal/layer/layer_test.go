@@ -148,6 +148,9 @@ func carry(t *testing.T, archive []byte, into string, want []string) {
 		if err := s.Apply(); err != nil {
 			t.Fatal(err)
 		}
+		if err := s.Settle(); err != nil {
+			t.Fatal(err)
+		}
 		if keep {
 			if err := s.Commit(); err != nil {
 				t.Fatal(err)
@@ -298,6 +301,29 @@ func TestRecover(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, describe(t, base)); diff != "" {
 		t.Errorf("not taken back:\n%s", diff)
+	}
+}
+
+// TestRecoverSettled: what has been settled stays, and only what it replaced is removed.
+func TestRecoverSettled(t *testing.T) {
+	base, now := changed(t)
+	s, err := load(t, save(t, &Diff{Dir: now, Base: base}), base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Apply(), s.Settle()); err != nil {
+		t.Fatal(err)
+	}
+	s.close()
+	again, err := NewStage(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Undo(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(describe(t, now), describe(t, base)); diff != "" {
+		t.Errorf("it did not stay:\n%s", diff)
 	}
 }
 
