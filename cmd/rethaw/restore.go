@@ -201,10 +201,13 @@ func (a *app) restore(ctx context.Context, r plugin.Request, from plugin.Import)
 	if err != nil {
 		return nil, err
 	}
-	log, done, err := a.keepLog(from.Keep, func() (string, error) { return registry.ImageOf(ctx, r) })
-	if from.File != "" && errors.Is(err, plugin.ErrNotFound) {
-		return nil, usageError{"--keep keeps the image of an --import with a container that is there, or with a bundle: make it first, or leave out --keep"}
+	if from.Keep && from.File != "" {
+		// The log is beside the image from the beginning.
+		if _, err := registry.ImageOf(ctx, r); errors.Is(err, plugin.ErrNotFound) || r.Spec.ID == "" && r.Spec.Bundle == "" {
+			return nil, usageError{"--keep keeps the image of an --import in its --bundle, or with a container of podman that is there: name it, or leave out --keep"}
+		}
 	}
+	log, done, err := a.keepLog(from.Keep, func() (string, error) { return registry.ImageOf(ctx, r) })
 	if err != nil {
 		return nil, err
 	}
