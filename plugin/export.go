@@ -77,15 +77,12 @@ func CheckpointTo(ctx context.Context, c Container, o checkpoint.Options, e Expo
 		}()
 		o.Image, place = filepath.Join(dir, "image"), e.File
 	}
-	// Changes are read while no task can make more, also with o.LeaveRunning.
-	o.Frozen = func(ctx context.Context) error {
-		if err := out.begin(ctx, e.Codec); err != nil {
-			return exported(err)
-		}
-		if front == nil {
-			return nil
-		}
-		return exported(front.write(ctx, out.plain))
+	if err := out.begin(ctx, e.Codec); err != nil {
+		return nil, exported(err)
+	}
+	if front != nil {
+		// Changes are read while no task can make more, also with o.LeaveRunning.
+		o.Frozen = func(ctx context.Context) error { return exported(front.write(ctx, out.plain)) }
 	}
 	o.Committed = func(ctx context.Context) error {
 		err := out.take(ctx, o.Image)

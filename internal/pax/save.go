@@ -143,7 +143,28 @@ func (s *Saver) Special(dir *os.File, n string, h *Header) error {
 	if err != nil {
 		return err
 	}
+	if h.Type == Symlink {
+		// Reading it has set its access time, as a rule (O_NOATIME is for open files).
+		if err := keepAtime(dir, n, h.Atime); err != nil {
+			return err
+		}
+	}
 	return s.W.Header(h)
+}
+
+// keepAtime gives a file the access time that it had before we looked.
+func keepAtime(dir *os.File, n string, atime int64) error {
+	var now unix.Statx_t
+	err := unix.Statx(int(dir.Fd()), n, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_ATIME, &now)
+	if err != nil || nanoseconds(now.Atime) == atime {
+		return err
+	}
+	times := []unix.Timespec{unix.NsecToTimespec(atime), {Nsec: unix.UTIME_OMIT}}
+	err = unix.UtimesNanoAt(int(dir.Fd()), n, times, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EPERM) {
+		return nil // then reading has not set it either, or it cannot be helped
+	}
+	return err
 }
 
 // Opened reads the extended attributes of an open file.
