@@ -229,12 +229,14 @@ func TestExportIgnoresRootfs(t *testing.T) {
 	for _, one := range [][]string{{"-i", without}, {"-i", plain}, {"-i", with, "--ignore-rootfs"}} {
 		// Into the base alone: nothing is applied, so that a file is missing.
 		d := second(t, base)
-		was := listing(t, d.Rootfs)
+		// The restore of a deleted file makes and removes one, which sets the time of its directory.
+		below := func() string { _, rest, _ := strings.Cut(listing(t, d.Rootfs), "\n"); return rest }
+		was := below()
 		if err := w.restore(d, nil, one...).Run(); err == nil {
 			t.Errorf("%v: restored without its files", one)
 		}
 		d.AssertGone()
-		if is := listing(t, d.Rootfs); is != was {
+		if is := below(); is != was {
 			t.Errorf("%v: the root filesystem has changed:\n%s\n%s", one, was, is)
 		}
 	}

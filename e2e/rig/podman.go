@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Podman is a podman with a store, images and hooks of its own.
@@ -158,7 +159,13 @@ func (p *Podman) remove() {
 			return
 		}
 	}
-	if err := errors.Join(killCgroups(p.cgroup), unmountBelow(p.dir), os.RemoveAll(p.dir)); err != nil {
+	// The podman that conmon has become cleans up too, and mounts the store for that.
+	clean := func() error { return errors.Join(killCgroups(p.cgroup), unmountBelow(p.dir), os.RemoveAll(p.dir)) }
+	err := clean()
+	for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); err = clean() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err != nil {
 		p.t.Errorf("clean up: %v", err)
 	}
 }
