@@ -123,6 +123,11 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 	if err := d.collect(); err != nil {
 		return err
 	}
+	if d.opts.Frozen != nil {
+		if err := d.step("frozen", func() error { return d.opts.Frozen(ctx) }); err != nil {
+			return err
+		}
+	}
 	if err := d.save(ctx); err != nil {
 		return err
 	}

@@ -58,6 +58,9 @@ type Options struct {
 	// answers requests of the container (internal/ask): the tree may be connected to
 	// it. nil for none.
 	Answers func(inode uint64) bool
+	// Frozen is called when all tasks stand still and nothing has been saved yet. An
+	// error lets them go on and fails the checkpoint. nil for nothing to do.
+	Frozen func(ctx context.Context) error
 	// Committed is called when the image is whole and on stable storage, and before
 	// the tasks are killed: they are still stopped, or run again with LeaveRunning.
 	// An error lets them go on and fails the checkpoint; the image stays. nil for

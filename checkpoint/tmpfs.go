@@ -57,7 +57,7 @@ func (d *dump) saveMount(w *pax.Writer, m *mountinfo.Info) (*specs.Tmpfs, error)
 		return nil, err
 	}
 	defer dir.Close()
-	walk := &tmpfsWalk{w: w, mount: uint64(m.ID), links: map[uint64]hardLink{}, buf: make([]byte, 256<<10)}
+	walk := &tmpfsWalk{w: w, save: pax.NewSaver(w), mount: uint64(m.ID), links: map[uint64]hardLink{}}
 	if err := walk.top(dir, strings.TrimPrefix(m.Mountpoint, "/")); err != nil {
 		return nil, kernel.NeedFor(err, "files of all users can be read without a trace", unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER)
 	}

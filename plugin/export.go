@@ -36,6 +36,12 @@ type Export struct {
 	// To are the recipients to whom all that lasts is encrypted, the stream and the image
 	// in its place; none for plain text.
 	To []sealed.Recipient
+	// IgnoreRootfs leaves out the changes of the root filesystem, IgnoreVolumes the
+	// contents of volumes.
+	IgnoreRootfs, IgnoreVolumes bool
+	// Base is what a root filesystem that is no overlay was a copy of, "" if
+	// that is not known.
+	Base string
 }
 
 // None tells that the image goes nowhere but to its place, as it is.
@@ -44,7 +50,8 @@ func (e Export) None() bool { return e.File == "" && len(e.To) == 0 }
 // CheckpointTo is Checkpoint with an export. The tasks stand still until the stream is
 // complete and, in a file, on stable storage; whatever fails before, they go on. The
 // image goes straight into the stream, and encrypted into a directory, unless o.Image or
-// e.Keep asks for a directory in plain text.
+// e.Keep asks for a directory in plain text, or o.LeaveRunning for an encrypted directory
+// alone: that is made of a temporary one while the tasks run again.
 func CheckpointTo(ctx context.Context, c Container, o checkpoint.Options, e Export) (*checkpoint.Stats, error) {
 	return exportAs(ctx, c, o, e, checkpointAs)
 }
@@ -59,15 +66,19 @@ func exportAs(ctx context.Context, c Container, o checkpoint.Options, e Export,
 	// Before anything is stopped: what is wrong with a place is known then.
 	var outs outlets
 	defer func() { outs.abort() }()
+	var err error
+	var file *fileOutlet
+	var front *prelude
 	if e.File != "" {
-		out, err := e.open()
-		if err != nil {
+		if file, err = e.open(); err != nil {
 			return nil, exported(err)
 		}
-		outs = append(outs, out)
+		outs = append(outs, file)
+		if front, err = e.prepare(ctx, c, func(said string) { o.Log.Warn(said) }); err != nil {
+			return nil, exported(err)
+		}
 	}
 	if o.Image == "" && (e.Keep || e.File == "") {
-		var err error
 		if o.Image, err = ImageOf(ctx, c, ""); err != nil {
 			return nil, err
 		}
@@ -80,10 +91,23 @@ func exportAs(ctx context.Context, c Container, o checkpoint.Options, e Export,
 		}
 		outs = append(outs, sealedOutlet{w})
 		o.Image = ""
+		if o.LeaveRunning && e.File == "" {
+			// The tasks do not wait for the encryption then.
+			work, err := newWork("export")
+			if err != nil {
+				return nil, err
+			}
+			defer work.remove(o.Log)
+			o.Image = work.image()
+		}
 	}
 	to, err := outs.begin(ctx)
 	if err != nil {
 		return nil, exported(err)
+	}
+	if front != nil {
+		// Changes are read while no task can make more, also with o.LeaveRunning.
+		o.Frozen = func(ctx context.Context) error { return exported(front.write(ctx, file.plain)) }
 	}
 	if o.Image == "" {
 		o.Create = func() (*image.Writer, error) { return image.CreateStream(to, image.None) }

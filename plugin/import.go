@@ -22,14 +22,21 @@ type Import struct {
 	Keep bool
 	// With are the identities that decrypt it. With some a plain image is refused.
 	With []sealed.Identity
+	// IgnoreRootfs leaves the root filesystem as it is, IgnoreVolumes the volumes, whatever
+	// changes the stream has.
+	IgnoreRootfs, IgnoreVolumes bool
+	// IgnoreStaticIP and IgnoreStaticMAC let a container of podman that is made for the
+	// import have other addresses than it had. One with another name has so in any case.
+	IgnoreStaticIP, IgnoreStaticMAC bool
 }
 
-// RestoreFrom is Restore of an import. The contents of the image go from the stream to
-// where they belong, and nothing runs before its last byte is found good. The image lands
-// in a directory first if i.Keep asks for it, if the request has a digest, or if its contents
-// are in another order than a restore needs: no container is made then before the whole stream
-// is here.
-func RestoreFrom(ctx context.Context, engines *Registry, r Request, i Import) (*Session, error) {
+// RestoreFrom is Restore of an import. What the stream has of the changes of root filesystem
+// and volumes is brought there before the container is started, and taken back if the
+// restore fails. The contents of the image go from the stream to where they belong, and
+// nothing runs before its last byte is found good. The image lands in a directory first if
+// i.Keep asks for it, if the request has a digest, or if its contents are in another order
+// than a restore needs.
+func RestoreFrom(ctx context.Context, engines *Registry, r Request, i Import) (_ *Session, err error) {
 	if r.Options.Log == nil {
 		r.Options.Log = silent()
 	}
@@ -48,11 +55,30 @@ func RestoreFrom(ctx context.Context, engines *Registry, r Request, i Import) (*
 	failed := func(err error) (*Session, error) { return nil, fmt.Errorf("import %s: %w", from.Name(), err) }
 	stream, stop := draw(ctx, from)
 	defer stop()
-	plain, err := sealed.Decrypt(stream, i.With)
+	archive, err := sealed.Decrypt(stream, i.With)
 	if err != nil {
 		return failed(err)
 	}
-	// Entries in front of the image's would be read here.
+	plain, closer, err := image.Decompress(archive)
+	if err != nil {
+		return failed(err)
+	}
+	defer closer.Close()
+	ground := new(landing)
+	if i.File != "" {
+		ground, err = i.land(ctx, engines, &r, plain)
+	} else {
+		// Only the image was asked for.
+		err = skipPrelude(plain)
+	}
+	if err != nil {
+		return failed(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ground.abandon(ctx))
+		}
+	}()
 	img, err := image.OpenStream(ctx, plain)
 	if err != nil {
 		return failed(err)
@@ -63,9 +89,17 @@ func RestoreFrom(ctx context.Context, engines *Registry, r Request, i Import) (*
 	if err != nil {
 		return failed(err)
 	}
+	if err := ground.apply(ctx); err != nil {
+		return failed(err)
+	}
+	r.ready = ground.ready
 	session, err := Restore(ctx, engines, r)
 	if err != nil {
 		return failed(err)
+	}
+	if err := ground.commit(); err != nil {
+		// The container runs.
+		r.Options.Log.WithError(err).Warn("what the import has replaced in the root filesystem remains")
 	}
 	return session, nil
 }

@@ -32,6 +32,10 @@ type Request struct {
 	// Options go to package restore. Without an image there it is the one beside
 	// the bundle (ImageDir).
 	Options restore.Options
+
+	// ready, if not nil, is called when the engine has made all that belongs to the
+	// container, and before anything runs in it.
+	ready func() error
 }
 
 // startPatience is how long a runtime may take from its start to the container's

@@ -54,12 +54,21 @@ func packed(path string, with []sealed.Identity) (*os.File, error) {
 	return nil, fmt.Errorf("%s: %w: it has to be, as an identity was given", path, sealed.ErrPlain)
 }
 
-// unpack receives a stream, which may be encrypted, into an image.
+// unpack receives a stream, which may be encrypted, into an image. What an export has in front of it
+// is checked and left out.
 func unpack(ctx context.Context, from *os.File, dir string, with []sealed.Identity) error {
 	stream, stop := draw(ctx, from)
 	defer stop()
-	plain, err := sealed.Decrypt(stream, with)
+	archive, err := sealed.Decrypt(stream, with)
 	if err != nil {
+		return err
+	}
+	plain, closer, err := image.Decompress(archive)
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	if err := skipPrelude(plain); err != nil {
 		return err
 	}
 	_, err = image.Receive(ctx, plain, dir)

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -236,7 +237,7 @@ func (c *Container) remove() {
 		c.t.Logf("kept: %s", c.dir)
 		return
 	}
-	if err := os.RemoveAll(c.dir); err != nil {
+	if err := errors.Join(unmountBelow(c.dir), os.RemoveAll(c.dir)); err != nil {
 		c.t.Errorf("clean up: %v", err)
 	}
 }
