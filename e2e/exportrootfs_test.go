@@ -137,7 +137,7 @@ func TestExportRootfs(t *testing.T) {
 				}
 			}
 			if one.pipe {
-				carryByPipe(t, w, c, d, args)
+				carryByPipe(t, w, c, d, args, nil)
 			} else {
 				ok(t, w.run(nil, c, "checkpoint", append(args, "-e", file, c.ID)...))
 				if err := w.restore(d, nil, "-i", file).Run(); err != nil {
@@ -162,7 +162,7 @@ func TestExportRootfs(t *testing.T) {
 }
 
 // carryByPipe checkpoints c into a pipe and restores d out of it.
-func carryByPipe(t *testing.T, w workspace, c, d *rig.Container, args []string) {
+func carryByPipe(t *testing.T, w workspace, c, d *rig.Container, args, there []string) {
 	t.Helper()
 	from, to, err := os.Pipe()
 	if err != nil {
@@ -172,7 +172,7 @@ func carryByPipe(t *testing.T, w workspace, c, d *rig.Container, args []string) 
 	send := w.command(c, "checkpoint", append(args, "-e", "-", c.ID)...)
 	var said bytes.Buffer
 	send.Stdout, send.Stderr = to, &said
-	receive := w.restore(d, from, "-i", "-")
+	receive := w.restore(d, from, append(there, "-i", "-")...)
 	if err := receive.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -88,6 +88,12 @@ type passage struct {
 // newPassage starts both. The pipe is closed after gate bytes, unless that is negative.
 func newPassage(t *testing.T, dir string, gate int64, from, to *rig.Container, args ...string) *passage {
 	t.Helper()
+	return newPassageFor(t, dir, gate, from, to, args, nil)
+}
+
+// newPassageFor is newPassage with options for the sink too.
+func newPassageFor(t *testing.T, dir string, gate int64, from, to *rig.Container, args, there []string) *passage {
+	t.Helper()
 	p := &passage{t: t, copied: to, sent: make(chan int64, 1), received: make(chan int64, 1), spooled: make(chan string, 2)}
 	in, out := pipe(t)
 	more, end := pipe(t)
@@ -95,7 +101,7 @@ func newPassage(t *testing.T, dir string, gate int64, from, to *rig.Container, a
 	w := workspace{t, dir}
 	p.send = w.command(from, "checkpoint", append(append([]string{"-e", "-"}, args...), from.ID)...)
 	p.send.Stdout, p.send.Stderr = out, &p.said
-	p.receive = w.restore(to, more, "-i", "-")
+	p.receive = w.restore(to, more, append(there, "-i", "-")...)
 	for _, one := range []struct {
 		cmd  *exec.Cmd
 		peak chan int64

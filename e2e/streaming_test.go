@@ -59,12 +59,21 @@ func TestStreamKeepsNothing(t *testing.T) {
 	if dryRun() {
 		t.Skip("a dry run makes no checkpoints")
 	}
-	for _, codec := range []string{"zstd", "none"} {
+	recipient, identity := keys(t)
+	for _, one := range []struct {
+		codec       string
+		args, there []string
+	}{
+		{codec: "zstd"},
+		{codec: "none"},
+		{"zstd", []string{"--encrypt-to", recipient}, []string{"--identity", identity}},
+	} {
+		codec := strings.Join(append([]string{one.codec}, one.args...), " ")
 		original := theRig(t).RunProgram(t, "bulk", rig.Config{Args: []string{strconv.Itoa(streamBulk)}})
 		copied := theRig(t).NewProgram(t, "bulk", rig.Config{})
 		copied.Follow(&original.Talk)
 		w := newWatch(t, original.Bundle, copied.Bundle)
-		p := newPassage(t, w.dir, -1, original.Container, copied.Container, "-c", codec)
+		p := newPassageFor(t, w.dir, -1, original.Container, copied.Container, append([]string{"-c", one.codec}, one.args...), one.there)
 		p.arrived()
 		w.nothing()
 		original.AssertGone()
