@@ -13,9 +13,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.release=$(VERSION)
 FUZZTIME ?= 20s
 RUNS ?= 10
+KILLS ?= 2000
+FAULTS ?= 500
 TIMEOUT ?= 25m
 
-.PHONY: help build install man demo test vet unit race e2e bench lint fuzz fuzz-short faults deps clean
+.PHONY: help build install man demo test vet unit race e2e bench lint fuzz fuzz-short faults load deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,8 +75,11 @@ fuzz: deps-go ## every fuzz target for FUZZTIME
 fuzz-short: deps-go ## the decoders of images for some seconds
 	@hack/fuzz.sh 3s ./image >/dev/null
 
-faults: deps-test ## rethaw killed at 1000 random moments of a checkpoint
-	@RETHAW_E2E_KILLS=1000 go test -count=1 -timeout $(TIMEOUT) -run 'TestCrash' -v ./e2e
+faults: deps-test ## rethaw killed, and failing, at FAULTS system calls of a kind (or all), KILLS random deaths; a table
+	@RETHAW_E2E_KILLS=$(KILLS) RETHAW_E2E_FAULTS=$(FAULTS) go test -count=1 -timeout 8h -parallel 2 -run 'TestCrash|TestFaults' -v ./e2e
+
+load: deps-test ## large containers, many at a time, forkers, 500 rounds on one
+	@RETHAW_E2E_LOAD=full go test -count=1 -timeout 60m -run 'TestLoad' -v ./e2e
 
 clean: ## what was built
 	@rm -rf bin

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/rethaw/rethaw/internal/descriptors"
 	"github.com/rethaw/rethaw/internal/procfs"
 )
 
@@ -48,6 +49,7 @@ func (d *dump) check(ctx context.Context) ([]error, error) {
 		d.procs = append(d.procs, p)
 	}
 	d.link()
+	d.makeRoom()
 	if err := d.prepare(); err != nil {
 		return nil, err
 	}
@@ -70,6 +72,20 @@ func (d *dump) check(ctx context.Context) ([]error, error) {
 	problems = append(problems, d.checkLocks()...)
 	problems = append(problems, d.checkHiddenLocks()...)
 	return append(problems, d.checkContainer()...), nil
+}
+
+// makeRoom prepares our own table for duplicates of all descriptors, though not all
+// are needed: if it cannot be that large the rest of the checkpoint will tell.
+func (d *dump) makeRoom() {
+	n := 0
+	for _, p := range d.procs {
+		if fds, err := procfs.ListFDs(p.pid); err == nil {
+			n += len(fds)
+		}
+	}
+	if err := descriptors.Room(n); err != nil {
+		d.log.WithError(err).Debug("room for descriptors")
+	}
 }
 
 // checkProcess looks at a process and adds its descriptors to the files.

@@ -12,6 +12,7 @@ import (
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"github.com/rethaw/rethaw/internal/sleeping"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/rethaw/rethaw/specs"
 	"github.com/sirupsen/logrus"
 )
@@ -25,21 +26,24 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	start := time.Now()
 	d := newDump(&t, &o)
 	defer d.close()
-	problems, err := d.preflight(ctx)
+	ready := make(chan bool, 1)
+	go func() { ready <- d.watch() }()
+	var problems []error
+	err := d.step("preflight", func() (err error) { problems, err = d.preflight(ctx); return err })
 	if err != nil {
 		return nil, err
 	}
 	if len(problems) > 0 {
 		return nil, &RefusedError{problems}
 	}
-	if err := d.prepare(); err != nil {
+	if err := d.step("prepare", d.prepare); err != nil {
 		return nil, err
 	}
 	create := o.Create
 	if create == nil {
 		create = func() (*image.Writer, error) { return image.Create(o.Image) }
 	}
-	if d.out, err = create(); err != nil {
+	if err := d.step("create", func() (err error) { d.out, err = create(); return err }); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -49,6 +53,7 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	}()
 	d.data = &dataWriter{out: d.out}
 
+	_ = d.step("watchdog", func() error { d.frozen.watched = <-ready; return nil })
 	tracer := ptrace.NewTracer()
 	defer tracer.Close()
 	if err := tracer.Do(func() error { return d.run(ctx, done) }); err != nil {
@@ -73,6 +78,7 @@ func (d *dump) preflight(ctx context.Context) ([]error, error) {
 		// Bytes may be under way then. Without the kernel's memory it goes as well.
 		_, _ = d.kernelMemory()
 	}
+	d.readAhead(ahead)
 	return nil, nil
 }
 
@@ -83,8 +89,11 @@ func newDump(t *Target, o *Options) *dump {
 		silent.SetOutput(io.Discard)
 		d.log = logrus.NewEntry(silent)
 	}
+	d.dog = &watchdog.Dog{Launch: o.Watchdog}
+	d.frozen.dog = d.dog
 	d.initFiles()
 	d.frozen.threads = map[int]*thread{}
+	d.frozen.known, d.frozen.byPID = map[int]bool{}, map[int]*process{}
 	d.spaces = map[specs.ID]*specs.Memory{}
 	d.frozen.sleeps = map[int]*sleeping.Sleep{}
 	d.frozen.remainders = map[int][]byte{}
@@ -157,7 +166,7 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 	if d.opts.LeaveRunning {
 		return nil
 	}
-	if err := d.inet.silence(); err != nil {
+	if err := d.inet.silence(d); err != nil {
 		return err
 	}
 	if err := d.end(ctx); err != nil {

@@ -90,8 +90,9 @@ func (d *dump) describe(in *inject.Injector) error {
 		if err != nil {
 			return err
 		}
+		known := d.testimony(p)
 		for i, th := range p.threads {
-			if err := d.visit(in, p, th, place, i == 0); err != nil {
+			if err := d.visit(in, p, th, place, known, i == 0); err != nil {
 				return &Error{"describe", p.nspid, err}
 			}
 			if i > 0 {
@@ -123,7 +124,7 @@ func (p *process) place() (inject.Place, error) {
 
 // visit fills in one thread: what ptrace tells, and what only the thread itself
 // can say; the leader answers for the process too.
-func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.Place, leader bool) error {
+func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.Place, known *testimony, leader bool) error {
 	home, err := d.registers(p, th)
 	if err != nil {
 		return err
@@ -132,6 +133,9 @@ func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.P
 		return err
 	}
 	th.home = home
+	if !leader && known.answer(th, &home) {
+		return th.own()
+	}
 	if leader {
 		if p.waiting, err = p.pending(); err != nil {
 			return err
@@ -162,6 +166,9 @@ func (d *dump) visit(in *inject.Injector, p *process, th *thread, place inject.P
 	}
 	if lerr := s.Leave(); lerr != nil {
 		return lerr
+	}
+	if err == nil {
+		known.confirm(th, &home)
 	}
 	return err
 }

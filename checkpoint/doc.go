@@ -6,7 +6,8 @@
 //     tasks run, and refused by name (Check; Run does it first).
 //  2. freeze (freeze.go): every thread is seized and interrupted until a pass over
 //     /proc finds no new one. Children that are born meanwhile are seized by the
-//     kernel for us, so nothing escapes, and no cgroup is frozen that a death of ours could leave so.
+//     kernel for us, so nothing escapes. A cgroup that is frozen meanwhile (hold.go) is in
+//     the care of a watchdog, which thaws it if we die.
 //  3. describe (describe.go): what /proc does not show is asked by one batch of
 //     system calls inside each thread (package inject). After it every thread
 //     stands in a ptrace stop with its own registers: from here on the kernel

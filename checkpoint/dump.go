@@ -7,6 +7,7 @@ import (
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/kmem"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/rethaw/rethaw/specs"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -50,6 +51,8 @@ type dump struct {
 	// kernel reads the kernel's memory, nil until it is needed.
 	kernel *kmem.Reader
 	unseen unseen
+	// dog undoes what would outlive us.
+	dog *watchdog.Dog
 
 	mu     sync.Mutex
 	lastID specs.ID
@@ -85,6 +88,7 @@ func (d *dump) close() {
 	for _, p := range d.procs {
 		p.close()
 	}
+	_ = d.dog.Close()
 	d.files.close()
 	if d.kernel != nil {
 		d.kernel.Close()

@@ -95,6 +95,9 @@ func (f *openFile) dup() (*os.File, error) {
 		return f.own, nil
 	}
 	fd, err := unix.PidfdGetfd(int(f.proc.pidfd.Fd()), f.fd, 0)
+	if errors.Is(err, unix.EMFILE) {
+		err = fmt.Errorf("%w; raise our limit of open files (ulimit -Hn)", err)
+	}
 	if err != nil {
 		return nil, &Error{"duplicate " + f.name(), f.proc.nspid, err}
 	}

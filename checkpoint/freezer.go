@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/rethaw/rethaw/internal/watchdog"
 )
 
 // freezer is one version of the cgroup freezer: a file and what is written into
@@ -24,18 +26,41 @@ func findFreezer(dir string) (freezer, error) {
 	return freezer{}, fmt.Errorf("no freezer in cgroup %s", dir)
 }
 
-func thaw(dir string) error {
-	f, err := findFreezer(dir)
+// thaw lets the tasks of a paused target run into their stops. Should we die before refreeze, the
+// watchdog pauses it again.
+func (f *frozen) thaw(dir string) error {
+	z, err := findFreezer(dir)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, f.file), []byte(f.thaw), 0)
+	file := filepath.Join(dir, z.file)
+	if f.refrozen, err = f.dog.Guard(watchdog.Undo{Write: &watchdog.Write{Path: file, Text: z.freeze}}, -1); err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(z.thaw), 0)
 }
 
-func refreeze(dir string) error {
-	f, err := findFreezer(dir)
+// refreeze pauses the target again. One that was never thawed is so still.
+func (f *frozen) refreeze(dir string) error {
+	if f.refrozen == nil {
+		return nil
+	}
+	z, err := findFreezer(dir)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, f.file), []byte(f.freeze), 0)
+	if err := os.WriteFile(filepath.Join(dir, z.file), []byte(z.freeze), 0); err != nil {
+		return err
+	}
+	return f.forget()
+}
+
+// forget tells the watchdog that there is nothing to pause any more.
+func (f *frozen) forget() error {
+	if f.refrozen == nil {
+		return nil
+	}
+	refrozen := f.refrozen
+	f.refrozen = nil
+	return refrozen()
 }

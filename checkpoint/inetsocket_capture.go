@@ -120,7 +120,7 @@ func (d *dump) sent(s *inetSocket, out int) (*inet.Exact, error) {
 	d.log.WithError(err).Debug("a send queue is read in repair mode")
 	// Room beforehand: no page faults in between.
 	e := &inet.Exact{SendData: make([]byte, out+1)}
-	return e, s.inRepair(func() error { return s.sentInRepair(e) })
+	return e, d.inRepair(s, func() error { return s.sentInRepair(e) })
 }
 
 // captureReceived reads the receive queue. It only grows: the bytes up to one
@@ -157,7 +157,7 @@ func (d *dump) received(s *inetSocket) (seq uint32, in int, err error) {
 			return seq, in, nil
 		}
 	}
-	err = s.inRepair(func() error {
+	err = d.inRepair(s, func() error {
 		if err := inet.Queue(s.fd, inet.RecvQueue); err != nil {
 			return err
 		}
@@ -185,20 +185,24 @@ func (s *inetSocket) stable(end func() (uint32, error)) (seq uint32, in int, err
 	return 0, 0, unix.EAGAIN
 }
 
-// inRepair runs f while the socket is in repair mode.
-func (s *inetSocket) inRepair(f func() error) error {
+// inRepair runs f while the socket is in repair mode. If we die meanwhile, the watchdog ends it.
+func (d *dump) inRepair(s *inetSocket, f func() error) error {
 	reuse, err := inet.Int(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR)
+	if err != nil {
+		return err
+	}
+	forget, err := d.guardRepair(s, inet.RepairOffMute, reuse, false)
 	if err != nil {
 		return err
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := inet.Repair(s.fd); err != nil {
-		return fmt.Errorf("repair mode: %w", err)
+		return errors.Join(fmt.Errorf("repair mode: %w", err), forget())
 	}
 	err = f()
 	// Repair mode has taken the place of SO_REUSEADDR in the kernel.
-	return errors.Join(err, inet.EndRepairMute(s.fd), inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, reuse))
+	return errors.Join(err, inet.EndRepairMute(s.fd), inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, reuse), forget())
 }
 
 // sentInRepair makes the calls that must be made in repair mode.

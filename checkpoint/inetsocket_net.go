@@ -41,6 +41,8 @@ type inetSockets struct {
 	// would get from there away.
 	live []*inetSocket
 	lock *inet.Lock
+	// forget tell the watchdog that they are not in repair mode, or are no more.
+	forget []func() error
 	// kept is the name under which the lock stays.
 	kept string
 }

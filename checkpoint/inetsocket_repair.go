@@ -72,18 +72,48 @@ func acknowledge(fd int) error {
 //
 // The network lock stays until the restore: a network namespace that lives on
 // (a pod's, the host's) would answer what the peers send meanwhile with a reset.
-func (n *inetSockets) silence() error {
+func (n *inetSockets) silence(d *dump) error {
 	if n.lock != nil {
 		if err := n.lock.Keep(n.kept); err != nil {
 			return err
 		}
 	}
 	for _, s := range n.live {
-		if err := inet.Repair(s.fd); err != nil {
+		// If we die before the kill, the watchdog takes it back.
+		forget, err := d.guardRepair(s, inet.RepairOff, s.reuse(), true)
+		if err == nil {
+			n.forget = append(n.forget, forget)
+			err = inet.Repair(s.fd)
+		}
+		if err != nil {
 			return errors.Join(&Error{"repair mode of " + s.f.name(), s.f.proc.nspid, err}, n.unsilence())
 		}
 	}
 	return nil
+}
+
+// silenced tells the watchdog that the tasks are dead. It lets go of the connections, before
+// anybody makes them anew.
+func (n *inetSockets) silenced(d *dump) error {
+	if len(n.forget) == 0 {
+		return nil
+	}
+	var errs []error
+	for _, forget := range n.forget {
+		errs = append(errs, forget())
+	}
+	n.forget = nil
+	return errors.Join(append(errs, d.dog.Settle())...)
+}
+
+// reuse is the SO_REUSEADDR of a socket that was saved.
+func (s *inetSocket) reuse() int {
+	for _, o := range s.f.record.(*specs.InetSocket).Options {
+		if o.Level == unix.SOL_SOCKET && o.Name == unix.SO_REUSEADDR && len(o.Value) > 0 {
+			return int(o.Value[0])
+		}
+	}
+	return 0
 }
 
 // unsilence takes it back when the tasks live on after all.
@@ -93,13 +123,7 @@ func (n *inetSockets) unsilence() error {
 		errs = append(errs, n.lock.Forget(n.kept))
 	}
 	for _, s := range n.live {
-		reuse := 0
-		for _, o := range s.f.record.(*specs.InetSocket).Options {
-			if o.Level == unix.SOL_SOCKET && o.Name == unix.SO_REUSEADDR && len(o.Value) > 0 {
-				reuse = int(o.Value[0])
-			}
-		}
-		errs = append(errs, inet.EndRepair(s.fd), inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, reuse))
+		errs = append(errs, inet.EndRepair(s.fd), inet.SetInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, s.reuse()))
 	}
 	return errors.Join(errs...)
 }

@@ -3,10 +3,12 @@ package checkpoint
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 
 	"github.com/rethaw/rethaw/internal/inet"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -47,8 +49,16 @@ func saveUDP(d *dump, s *inetSocket, r *specs.InetSocket) error {
 	if s.poll&unix.POLLIN == 0 {
 		return nil
 	}
-	r.Queue, err = s.datagrams()
+	own, err := inet.Int(s.fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF)
 	if err != nil {
+		return fmt.Errorf("SO_PEEK_OFF: %w", err)
+	}
+	forget, err := d.guard(s.fd, watchdog.Option{Level: unix.SOL_SOCKET, Name: unix.SO_PEEK_OFF, Value: own})
+	if err != nil {
+		return err
+	}
+	r.Queue, err = s.datagrams()
+	if err := errors.Join(err, forget()); err != nil {
 		return fmt.Errorf("read queue: %w", err)
 	}
 	for _, g := range r.Queue {

@@ -41,7 +41,7 @@ func (d *dump) kill() error {
 			threads = append(threads, th.traced)
 		}
 	}
-	errs = append(errs, ptrace.Bury(threads, ptrace.Patience))
+	errs = append(errs, ptrace.Bury(threads, ptrace.Patience), d.frozen.forget(), d.inet.silenced(d))
 	clear(d.frozen.threads)
 	return errors.Join(errs...)
 }

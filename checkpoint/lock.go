@@ -20,6 +20,8 @@ type locks struct {
 	// mapped are the files that are mapped in the tree, by what maps and locks
 	// call them.
 	mapped map[fileNumber]mapping
+	// sharing tells that one of them is mapped to be shared.
+	sharing bool
 }
 
 // heldLock is one lock.

@@ -27,14 +27,20 @@ func (d *dump) noteMapped(p *process, areas []procfs.VMA) {
 	for _, a := range areas {
 		if a.Inode != 0 {
 			d.locks.mapped[fileNumber{a.Major, a.Minor, a.Inode}] = mapping{p, a}
+			d.locks.sharing = d.locks.sharing || a.Shared && !a.Deleted
 		}
 	}
 }
 
 // checkHiddenLocks finds flock(2) locks of the tree that no descriptor shows: a
 // mapping keeps the description, and the lock with it, when all its descriptors
-// are closed.
+// are closed. Only where files with names are mapped to be shared: to list all locks of the machine the kernel
+// waits for all processors, some 10 ms (locks_start, an RCU grace period), and nobody
+// locks what he maps for himself, programs and libraries.
 func (d *dump) checkHiddenLocks() []error {
+	if !d.locks.sharing {
+		return nil
+	}
 	list, err := procfs.ReadLocks()
 	if err != nil {
 		d.log.WithError(err).Warn("locks that only a mapping keeps cannot be looked for")

@@ -134,7 +134,7 @@ func (d *dump) checkNamespaces(p *process) []error {
 // (unshare(2) with CLONE_NEWPID or CLONE_NEWTIME).
 func (p *process) checkHeirs() []error {
 	var problems []error
-	pid := fmt.Sprint(p.pid)
+	pid := fmt.Sprint(p.at) // what has ended has no namespaces
 	for _, kind := range []string{"pid", "time"} {
 		own, err := namespace(pid, kind)
 		if err != nil || own == "" {

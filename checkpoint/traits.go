@@ -78,7 +78,7 @@ func (d *dump) strayedCgroup(p *process) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	own, err := cgroupsOf(p.pid)
+	own, err := cgroupsOf(p.at)
 	return own != first, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/rethaw/rethaw/internal/afunix"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -14,8 +15,7 @@ import (
 // queueReader reads the queue of a socket and leaves it as it is, by MSG_PEEK.
 // SO_PEEK_OFF leads past the first message, and past a piece of a stream
 // that descriptors came with, where the kernel ends each read. The option is put
-// back at the end; if we die in between a program that uses MSG_PEEK on this
-// socket would see its offset set, which is the one trace that can be left.
+// back at the end, by the watchdog if we die in between.
 type queueReader struct {
 	d     *dump
 	f     *openFile
@@ -62,8 +62,12 @@ func (d *dump) readQueue(f *openFile, info *socketInfo, s *specs.UnixSocket) ([]
 		return nil, nil
 	}
 	r.buf = make([]byte, max(min(r.total, queueChunk), 4096))
-	if err := r.seek(0); err != nil {
+	forget, err := d.guard(r.fd, watchdog.Option{Level: unix.SOL_SOCKET, Name: unix.SO_PEEK_OFF, Value: int(s.PeekOff) - 1})
+	if err != nil {
 		return nil, err
+	}
+	if err := r.seek(0); err != nil {
+		return nil, errors.Join(err, forget())
 	}
 	if stream {
 		err = r.readStream()
@@ -73,7 +77,7 @@ func (d *dump) readQueue(f *openFile, info *socketInfo, s *specs.UnixSocket) ([]
 			r.queue, err = (&pendingReader{d: d, k: k}).withEmpty(r.fd, r.queue)
 		}
 	}
-	return r.queue, errors.Join(err, r.seek(int(s.PeekOff)-1))
+	return r.queue, errors.Join(err, r.seek(int(s.PeekOff)-1), forget())
 }
 
 func (r *queueReader) seek(off int) error {

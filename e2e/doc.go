@@ -12,7 +12,8 @@
 //
 // The programs in e2e/programs build one kind of kernel state each (C). The real
 // ones - a shell, servers, databases, virtual machines - have a test file each.
-// Other tests kill rethaw at random moments and feed it bad input.
+// Other tests kill rethaw at random moments and at each of its system calls, let those
+// fail one after the other (package fault), and feed it bad input.
 //
 // All of it needs root and a runtime; without them the tests skip and say why.
 package e2e

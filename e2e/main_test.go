@@ -36,6 +36,7 @@ func theRig(t *testing.T) *rig.Rig {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	theFaults.print(os.Stdout)
 	if os.Geteuid() == 0 {
 		if r, err := openRig(); err == nil {
 			if err := r.Close(); err != nil {

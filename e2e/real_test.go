@@ -53,7 +53,7 @@ func serve(t *testing.T, c *rig.Container) *subject {
 	t.Helper()
 	w := &webServer{container: c}
 	w.client = http.Client{
-		Timeout: 10 * time.Second,
+		Timeout: time.Minute, // on a busy machine
 		// A connection that is left open has its other end out here, which cannot be
 		// saved.
 		Transport: &http.Transport{DialContext: c.DialContext, DisableKeepAlives: true},

@@ -103,7 +103,8 @@ func (s *subject) look(t *testing.T, resting bool) *snapshot.Snapshot {
 		s.load(t)
 	}
 	s.options.Moving = s.restless || s.rest != nil && !resting
-	if s.rest != nil && resting {
+	s.options.Resting = s.rest != nil && resting
+	if s.options.Resting {
 		s.rest(t)
 	}
 	seen, err := snapshot.Stable(s.Pid(), s.lookAt(), restTime)

@@ -11,6 +11,7 @@ import (
 	"github.com/rethaw/rethaw/checkpoint"
 	"github.com/rethaw/rethaw/internal/private"
 	"github.com/rethaw/rethaw/internal/sealed"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/rethaw/rethaw/plugin"
 )
 
@@ -48,7 +49,7 @@ func (a *agent) capture(ctx context.Context, j job) error {
 	if err := private.MkdirAll(filepath.Dir(j.path)); err != nil {
 		return fmt.Errorf("a directory for the image: %w", err)
 	}
-	o := checkpoint.Options{Image: j.path, LeaveRunning: !j.stop, FileLocks: a.plan.Wishes.FileLocks, Tool: a.tool, Log: a.log}
+	o := checkpoint.Options{Image: j.path, LeaveRunning: !j.stop, FileLocks: a.plan.Wishes.FileLocks, Tool: a.tool, Log: a.log, Watchdog: watchdog.Launch}
 	if a.door != nil {
 		o.Answers = a.door.answers
 	}

@@ -102,10 +102,18 @@ func (p *partial) target() (*directory, error) {
 }
 
 // take makes and locks DIR.partial. Between the two the writer that had it may
-// rename or remove it, so the name is looked up again under the lock.
-func (p *partial) take() error {
+// rename or remove it, so the name is looked up again under the lock. If it fails, what it
+// has made is gone again.
+func (p *partial) take() (err error) {
+	made := false
+	defer func() {
+		if err != nil && made {
+			_ = unix.Unlinkat(p.parent.fd(), p.name(), unix.AT_REMOVEDIR)
+		}
+	}()
 	for {
 		err := unix.Mkdirat(p.parent.fd(), p.name(), 0o700)
+		made = err == nil
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return &fs.PathError{Op: "mkdir", Path: filepath.Join(p.parent.path, p.name()), Err: err}
 		}

@@ -44,7 +44,19 @@ func (c commands) create(ctx context.Context, s Spec) error {
 	if s.SystemdCgroup {
 		global = append(global, "--systemd-cgroup")
 	}
-	return c.run(ctx, s, global, append(args, s.ID))
+	program, err := exec.LookPath(c.program)
+	if err != nil {
+		program = c.program // run says what is wrong
+	}
+	if err := s.making.begin(c, program, bundle, s.ID); err != nil {
+		return err
+	}
+	err = c.run(ctx, s, global, append(args, s.ID))
+	if err != nil && !notStarted(err) {
+		// A runtime that fails leaves nothing, and what is there may be another's.
+		err = errors.Join(err, s.making.done())
+	}
+	return err
 }
 
 // start lets the init of a created container go on.

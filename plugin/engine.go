@@ -120,6 +120,9 @@ type Spec struct {
 	Clocks timens.Offsets
 	// Stdin, Stdout and Stderr are the container's; nil for /dev/null.
 	Stdin, Stdout, Stderr *os.File
+
+	// making is told of it, nil for nobody.
+	making *making
 }
 
 // Fresh is a container that is created and not started.

@@ -39,6 +39,9 @@ func nameLock(engine, id string) string {
 	return fmt.Sprintf("name-%x.lock", sum[:12])
 }
 
+// heirPatience is how long a lock is waited for whose holder is dead.
+const heirPatience = 20 * time.Second
+
 // lock takes the lock in the file called name, or fails with a BusyError about what.
 func lock(name, what string) (*Lock, error) {
 	dir, err := lockDir()
@@ -46,6 +49,7 @@ func lock(name, what string) (*Lock, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, name)
+	begin := time.Now()
 	for tries := 0; ; tries++ {
 		f, err := private.OpenFile(path, os.O_RDWR)
 		if err != nil {
@@ -57,9 +61,11 @@ func lock(name, what string) (*Lock, error) {
 			if !errors.Is(err, unix.EWOULDBLOCK) {
 				return nil, fmt.Errorf("locking %s: flock %s: %w", what, path, err)
 			}
-			// A sweep holds a lock for a moment only.
-			if tries < 2 {
-				time.Sleep(time.Millisecond)
+			// A sweep holds a lock for a moment only, and the watchdog of one that was killed
+			// until it has cleaned up.
+			dead := pid > 0 && !process{pid: pid}.alive()
+			if tries < 2 || dead && time.Since(begin) < heirPatience {
+				time.Sleep(time.Duration(min(tries+1, 20)) * time.Millisecond)
 				continue
 			}
 			return nil, &BusyError{What: what, Pid: pid}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 
@@ -26,7 +27,11 @@ func (p process) alive() bool {
 		return false
 	}
 	state, start, err := processStat(p.pid)
-	if err != nil || state == 'Z' || state == 'X' {
+	if err != nil {
+		// That we cannot look does not make it dead.
+		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH)
+	}
+	if state == 'Z' || state == 'X' {
 		return false
 	}
 	return p.start == 0 || p.start == start

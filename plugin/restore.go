@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/rethaw/rethaw/restore"
 	"github.com/rethaw/rethaw/specs"
 )
@@ -32,6 +33,10 @@ type Request struct {
 	// Options go to package restore. Without an image there it is the one beside
 	// the bundle (ImageDir).
 	Options restore.Options
+	// Watchdog starts a process that removes the container if we die before it is
+	// restored, and returns the socket for its orders (watchdog.Launch of internal/watchdog); nil for
+	// none.
+	Watchdog func() (*os.File, error)
 
 	// ready, if not nil, is called when the engine has made all that belongs to the
 	// container, and before anything runs in it.
@@ -145,6 +150,8 @@ func restoreContainer(ctx context.Context, e Engine, img *image.Reader, r Reques
 	defer held.Unlock()
 	s := new(Session)
 	spec := r.Spec
+	spec.making = &making{dog: watchdog.Dog{Launch: r.Watchdog}, held: held}
+	defer spec.making.close()
 	if s.stdio, err = prepareStdio(bundle.Terminal(), r.Detach, &spec); err != nil {
 		return nil, err
 	}
@@ -178,8 +185,12 @@ func (s *Session) create(ctx context.Context, e Engine, spec Spec, b *Bundle, r 
 		if err != nil {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 			defer cancel()
-			err = errors.Join(err, fresh.Kill(ctx))
+			if kill := fresh.Kill(ctx); kill != nil {
+				err = errors.Join(err, kill)
+				return // the watchdog will try
+			}
 		}
+		err = errors.Join(err, spec.making.done())
 	}()
 	if err := s.stdio.attach(ctx); err != nil {
 		return err

@@ -3,23 +3,34 @@ package restore
 import (
 	"fmt"
 
+	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
 
 // capHeader is _LINUX_CAPABILITY_VERSION_3 of capset(2).
 const capHeader = 0x20080522
 
-// creds gives a thread its credentials by system calls of its own, so that it
-// never gets a right that it could not have taken itself. It begins with
-// what needs rights and ends with giving them up.
-func (r *restorer) creds(t *task, th *thread) error {
+// Room for the calls of creds: two sets of capabilities, then groups.
+const (
+	credsOff      = 256
+	capsSize      = 64
+	credGroupsOff = credsOff + 2*capsSize
+)
+
+// credsSize is how much room beyond credsOff creds needs.
+func credsSize(c *specs.Creds) int { return credGroupsOff - credsOff + 4*len(c.Groups) }
+
+// creds prepares the calls by which a thread takes on its credentials, by itself, so that it
+// never gets a right that it could not have taken itself. They begin with
+// what needs rights and end with giving them up.
+func (r *restorer) creds(th *thread, room inject.Lane) (batch, error) {
 	c := &th.rec.Creds
-	data, at := t.arena.Data()
-	const capsOff, groupsOff = 0, 64
+	data, at := room.Data, room.At
 	var b batch
-	now, err := r.status(t, th)
+	now, err := th.status()
 	if err != nil {
-		return err
+		return b, err
 	}
 	// Bounding set: capabilities can only be dropped from it.
 	for bit := range uint64(64) {
@@ -29,9 +40,9 @@ func (r *restorer) creds(t *task, th *thread) error {
 	}
 	if !sameGroups(now.Groups, c.Groups) {
 		for i, g := range c.Groups {
-			putWord32(data[groupsOff+i*4:], g)
+			putWord32(data[credGroupsOff+i*4:], g)
 		}
-		b.add("set groups", unix.SYS_SETGROUPS, uint64(len(c.Groups)), at+groupsOff)
+		b.add("set groups", unix.SYS_SETGROUPS, uint64(len(c.Groups)), at+credGroupsOff)
 	}
 	// SECBIT_KEEP_CAPS lets capabilities outlive the change of the user id.
 	const keepCaps = 1 << 4
@@ -56,8 +67,7 @@ func (r *restorer) creds(t *task, th *thread) error {
 	// All that it may have come into effect first: securebits and inheritable
 	// capabilities want CAP_SETPCAP, which the thread may have given up later. Ambient
 	// ones are raised before a securebit forbids it.
-	const groupsMax = 65536 * 4
-	capset(groupsOff+groupsMax, now.CapPrm, now.CapPrm, c.Inheritable)
+	capset(credsOff, now.CapPrm, now.CapPrm, c.Inheritable)
 	for bit := range uint64(64) {
 		if c.Ambient&(1<<bit) != 0 {
 			b.add(fmt.Sprintf("raise ambient capability %d", bit), unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, bit, 0, 0)
@@ -70,17 +80,17 @@ func (r *restorer) creds(t *task, th *thread) error {
 	} else {
 		b.add("set keepcaps", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, uint64(c.SecureBits>>4&1))
 	}
-	capset(groupsOff+groupsMax+64, c.Effective, c.Permitted, c.Inheritable)
+	capset(credsOff+capsSize, c.Effective, c.Permitted, c.Inheritable)
 	if c.NoNewPrivs {
 		b.add("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	} else if now.NoNewPrivs {
-		return fmt.Errorf("%w: the fresh container sets no_new_privs, which the image's did not have; use the same configuration", ErrUnfit)
+		return b, fmt.Errorf("%w: the fresh container sets no_new_privs, which the image's did not have; use the same configuration", ErrUnfit)
 	}
 	if th.rec.PDeathSig != 0 {
 		// A change of credentials clears it.
 		b.add("set parent death signal", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uint64(th.rec.PDeathSig))
 	}
-	return b.run(t, th)
+	return b, nil
 }
 
 func sameGroups(a, b []uint32) bool {

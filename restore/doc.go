@@ -21,6 +21,7 @@
 //  7. all tasks are released together (release.go).
 //
 // Every task is traced with PTRACE_O_EXITKILL until the release: any failure, and
-// our death too, ends the half-made tree, and with it the fresh container. The
+// our death too, ends the half-made tree, and with it the fresh container. The root's
+// option is the last to be cleared. The
 // image is only read.
 package restore

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/internal/afunix"
+	"github.com/rethaw/rethaw/internal/descriptors"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -54,6 +55,16 @@ func (fs *files) close() {
 			f.Close()
 		}
 	}
+}
+
+// makeRoom prepares our own table for all files of the image, which we have open at the
+// same time.
+func (r *restorer) makeRoom() error {
+	n := 0
+	for range image.Each[specs.File](r.img) {
+		n++
+	}
+	return descriptors.Room(n)
 }
 
 // openFiles makes every open file description that a table leads to, by the

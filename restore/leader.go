@@ -43,10 +43,12 @@ func (r *restorer) endLeaders() error {
 // when all other threads have ended too (ptrace(2)).
 func (r *restorer) endLeader(t *task) error {
 	th := t.threads[0]
-	for _, step := range []func(*task, *thread) error{r.threadState, r.sched, r.creds} {
-		if err := step(t, th); err != nil {
-			return err
-		}
+	b, _, err := r.threadCalls(th, wholeArena(t))
+	if err != nil {
+		return err
+	}
+	if err := b.run(t, th); err != nil {
+		return err
 	}
 	if err := r.drain(t); err != nil {
 		return err

@@ -24,6 +24,15 @@ const seizeOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACEFORK | unix
 // ptraceOSuspendSeccomp is PTRACE_O_SUSPEND_SECCOMP (ptrace(2)).
 const ptraceOSuspendSeccomp = 1 << 21
 
+// permittedOptions are those of seizeOptions that we have the right to.
+func permittedOptions() int {
+	if !kernel.Privileged(unix.CAP_SYS_ADMIN) {
+		// No filter is in force that we have not ourselves, and then nothing lifts it.
+		return seizeOptions &^ ptraceOSuspendSeccomp
+	}
+	return seizeOptions
+}
+
 // armOptions are those until the exec. The processes that the runtime's init
 // forks meanwhile are hooks: they are left alone.
 const armOptions = seizeOptions &^ (unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK)
@@ -251,12 +260,7 @@ func (r *restorer) spawn(ctx context.Context) error {
 		return err
 	}
 	defer s.Close()
-	options := seizeOptions
-	if !kernel.Privileged(unix.CAP_SYS_ADMIN) {
-		// No filter is in force that we have not ourselves, and then nothing lifts it.
-		options &^= ptraceOSuspendSeccomp
-	}
-	th, err := ptrace.Seize(s.PID, options)
+	th, err := ptrace.Seize(s.PID, permittedOptions())
 	if err != nil {
 		return err
 	}

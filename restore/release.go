@@ -2,6 +2,7 @@ package restore
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/rethaw/rethaw/internal/inject"
@@ -40,7 +41,9 @@ func (r *restorer) release() error {
 		return err
 	}
 	var errs []error
-	for _, t := range tasks {
+	// The root comes last: up to then our death is its own, and that of all in its
+	// namespace. So it is all of the tree that lives on, or nothing.
+	for _, t := range slices.Backward(tasks) {
 		for _, th := range t.threads {
 			// Options first: the death of one that is detached a moment later
 			// must not be ours any more.

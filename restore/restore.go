@@ -46,6 +46,9 @@ func run(ctx context.Context, o Options, arrive func(*restorer) error) (*Result,
 	if err := r.plan(); err != nil {
 		return nil, fmt.Errorf("image %s: %w", r.img.Path(), err)
 	}
+	if err := r.makeRoom(); err != nil {
+		return nil, fmt.Errorf("image %s: %w", r.img.Path(), err)
+	}
 	if r.reopen, err = newReopener(); err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ func (r *restorer) seccomp(t *task, th *thread) error {
 	if s == nil {
 		return nil
 	}
-	now, err := r.status(t, th)
+	now, err := th.status()
 	if err != nil {
 		return err
 	}

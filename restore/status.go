@@ -2,7 +2,14 @@ package restore
 
 import "github.com/rethaw/rethaw/internal/procfs"
 
-// status reads what a thread is at present.
-func (r *restorer) status(t *task, th *thread) (procfs.Status, error) {
-	return procfs.ReadTaskStatus(t.pid, th.traced.TID)
+// status is what a thread was like before its state was restored.
+func (th *thread) status() (*procfs.Status, error) {
+	if th.fresh == nil {
+		s, err := procfs.ReadStatus(th.traced.TID)
+		if err != nil {
+			return nil, err
+		}
+		th.fresh = &s
+	}
+	return th.fresh, nil
 }

@@ -63,6 +63,11 @@ func (b *batch) run(t *task, th *thread) error {
 	if err := t.arena.Run(th.traced, b.calls, nil); err != nil {
 		return err
 	}
+	return b.failure()
+}
+
+// failure is the error of the first call that has failed.
+func (b *batch) failure() error {
 	for i, c := range b.calls {
 		if c.Ret < 0 && c.Ret > -4096 {
 			return fmt.Errorf("%s: %w", b.what[i], unix.Errno(-c.Ret))

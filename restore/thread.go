@@ -3,6 +3,8 @@ package restore
 import (
 	"encoding/binary"
 
+	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
 
@@ -11,25 +13,101 @@ func word32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
 // restoreThreads gives every thread of a task its own state. The leader comes
 // last: as long as it is privileged it can be asked.
 func (r *restorer) restoreThreads(t *task) error {
-	for i := len(t.threads) - 1; i >= 0; i-- {
-		th := t.threads[i]
-		for _, step := range []func(*task, *thread) error{r.threadState, r.sched, r.creds, r.seccomp} {
-			if err := step(t, th); err != nil {
-				return err
-			}
+	others := t.threads[1:]
+	for len(others) > 0 {
+		n := min(len(others), t.arena.Lanes())
+		if err := r.restoreTogether(t, others[:n]); err != nil {
+			return err
 		}
-		if err := r.queue(t, th, th.rec.Pending, false); err != nil {
+		others = others[n:]
+	}
+	leader := t.threads[0]
+	b, _, err := r.threadCalls(leader, wholeArena(t))
+	if err != nil {
+		return err
+	}
+	if err := b.run(t, leader); err != nil {
+		return err
+	}
+	return r.completeThread(t, leader)
+}
+
+// restoreTogether gives threads their states all at the same time. One whose calls do
+// not fit into a lane comes after the others.
+func (r *restorer) restoreTogether(t *task, threads []*thread) error {
+	var jobs []inject.Job
+	var batches []batch
+	var alone []*thread
+	for _, th := range threads {
+		b, fits, err := r.threadCalls(th, t.arena.Lane(len(jobs)))
+		if err != nil {
+			return err
+		}
+		if !fits || len(b.calls) > t.arena.LaneCalls() {
+			alone = append(alone, th)
+			continue
+		}
+		batches = append(batches, b)
+		jobs = append(jobs, inject.Job{Thread: th.traced, Calls: b.calls})
+	}
+	if err := t.arena.Each(jobs); err != nil {
+		return err
+	}
+	for i := range batches {
+		if err := batches[i].failure(); err != nil {
+			return err
+		}
+	}
+	for _, th := range alone {
+		b, _, err := r.threadCalls(th, wholeArena(t))
+		if err != nil {
+			return err
+		}
+		if err := b.run(t, th); err != nil {
+			return err
+		}
+	}
+	for _, th := range threads {
+		if err := r.completeThread(t, th); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// wholeArena is the room of a thread that runs by itself.
+func wholeArena(t *task) inject.Lane {
+	data, at := t.arena.Data()
+	return inject.Lane{Data: data, At: at}
+}
+
+// threadCalls sets policy and affinity, and prepares the calls by which a thread takes on its
+// state. fits is false if there is not room enough for what they need.
+func (r *restorer) threadCalls(th *thread, room inject.Lane) (b batch, fits bool, err error) {
+	if err := r.sched(th); err != nil {
+		return b, false, err
+	}
+	if room.Data == nil || len(room.Data) < credsOff+credsSize(&th.rec.Creds) {
+		return b, false, nil
+	}
+	b = threadState(th.rec, room)
+	creds, err := r.creds(th, room)
+	b.calls, b.what = append(b.calls, creds.calls...), append(b.what, creds.what...)
+	return b, true, err
+}
+
+// completeThread does what comes after a change of credentials.
+func (r *restorer) completeThread(t *task, th *thread) error {
+	if err := r.seccomp(t, th); err != nil {
+		return err
+	}
+	return r.queue(t, th, th.rec.Pending, false)
+}
+
 // threadState sets the addresses that the kernel keeps for a thread, and its
 // name.
-func (r *restorer) threadState(t *task, th *thread) error {
-	rec := th.rec
-	data, at := t.arena.Data()
+func threadState(rec *specs.Thread, room inject.Lane) batch {
+	data, at := room.Data, room.At
 	var b batch
 	const stackOff, nameOff, nodesOff = 0, 64, 128
 	putWord(data[stackOff:], rec.AltStackBase)
@@ -50,7 +128,7 @@ func (r *restorer) threadState(t *task, th *thread) error {
 		b.add("set tsc mode", unix.SYS_PRCTL, unix.PR_SET_TSC, uint64(rec.TSC))
 	}
 	b.threadAttributes(rec.Attributes, data[nodesOff:], at+nodesOff)
-	return b.run(t, th)
+	return b
 }
 
 // ssOnStack is SS_ONSTACK: the thread was on the stack, which its stack pointer
@@ -59,7 +137,7 @@ const ssOnStack = 1
 
 // sched sets policy, priority, nice value, affinity and I/O priority from
 // outside, by our rights.
-func (r *restorer) sched(_ *task, th *thread) error {
+func (r *restorer) sched(th *thread) error {
 	s := &th.rec.Sched
 	tid := th.traced.TID
 	now, err := unix.SchedGetAttr(tid, 0)

@@ -103,7 +103,7 @@ func (r *restorer) makeTimer(t *task, v specs.Timer, next int32) (int32, error) 
 			return 0, err
 		}
 	} else if calls[1].Ret < 0 {
-		return 0, unix.Errno(-calls[1].Ret)
+		return 0, timerError(unix.Errno(-calls[1].Ret))
 	}
 	return v.ID + 1, nil
 }
@@ -113,7 +113,7 @@ func (r *restorer) makeTimer(t *task, v specs.Timer, next int32) (int32, error) 
 func (r *restorer) countUp(t *task, create inject.Call, ret int64, want int32, id []byte) error {
 	for range 1 << 20 {
 		if ret < 0 {
-			return unix.Errno(-ret)
+			return timerError(unix.Errno(-ret))
 		}
 		got := int32(word32(id))
 		if got == want {
@@ -131,4 +131,13 @@ func (r *restorer) countUp(t *task, create inject.Call, ret int64, want int32, i
 		}
 	}
 	return unix.ERANGE
+}
+
+// timerError says what EAGAIN of timer_create(2) means: the kernel counts the queued signals and
+// the timers of all processes of a user together.
+func timerError(errno unix.Errno) error {
+	if errno == unix.EAGAIN {
+		return fmt.Errorf("%w: the user's processes have as many queued signals and timers as they may (RLIMIT_SIGPENDING, SigQ in /proc/self/status); try again, or raise the limit (ulimit -i)", errno)
+	}
+	return errno
 }

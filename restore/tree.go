@@ -7,6 +7,7 @@ import (
 
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -38,6 +39,8 @@ type task struct {
 type thread struct {
 	rec    *specs.Thread
 	traced *ptrace.Thread
+	// fresh is what it was like at first, once that has been read.
+	fresh *procfs.Status
 }
 
 // leader is the thread that everything is run in: the first of those that live.

@@ -8,6 +8,7 @@ import (
 	"github.com/rethaw/rethaw/checkpoint"
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/internal/sealed"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/rethaw/rethaw/plugin"
 )
 
@@ -54,7 +55,7 @@ func checkpointCommand(a *app) *cobra.Command {
 			if to.File == plugin.Standard {
 				figures = a.stderr
 			}
-			o.Tool = version()
+			o.Tool, o.Watchdog = version(), watchdog.Launch
 			return a.each(cmd.Context(), targets, func(c plugin.Container) error {
 				result, err := a.checkpoint(cmd.Context(), c, o, to)
 				if err == nil && stats {

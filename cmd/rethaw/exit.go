@@ -135,6 +135,7 @@ func exitCodes() []struct {
 		{unix.ENOSPC, exitEnvironment},
 		{unix.EDQUOT, exitEnvironment},
 		{unix.EROFS, exitEnvironment},
+		{unix.EMFILE, exitEnvironment},
 		{fs.ErrPermission, exitEnvironment},
 		{unix.ENOSYS, exitEnvironment},
 	}

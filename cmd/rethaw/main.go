@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rethaw/rethaw/hook"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/rethaw/rethaw/plugin"
 )
 
@@ -28,6 +29,9 @@ func main() {
 	}
 	if hook.IsAgent(os.Args[1:]) {
 		os.Exit(report(os.Stderr, nil, exitOK, hook.Agent(os.Stdin, version())))
+	}
+	if watchdog.Is(os.Args[1:]) {
+		os.Exit(report(os.Stderr, nil, exitOK, watchdog.Serve()))
 	}
 	ctx, stop := interruptible(context.Background())
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, uninterrupt: stop}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rethaw/rethaw/internal/sealed"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/rethaw/rethaw/plugin"
 )
 
@@ -52,6 +53,7 @@ func restoreCommand(a *app) *cobra.Command {
 			if r.Digest, err = digestFlag(cmd); err != nil {
 				return err
 			}
+			r.Watchdog = watchdog.Launch
 			requests, err := a.requests(cmd.Context(), r, from, which, name, args)
 			if err != nil {
 				return err

@@ -74,5 +74,6 @@ func (b *bench) measure() (code int) {
 	b.size()
 	b.trivial()
 	b.redis()
+	b.many()
 	return 0
 }

@@ -1,27 +1,38 @@
 /*
  * State: a thread in each kind of wait that a stop from outside may disturb, each asserting that nothing disturbed it;
- * threads that compute in general, SSE and AVX registers and compare; a POSIX timer, an interval timer and a timerfd
- * that tick; a seccomp filter of its own on top. This is the program that rethaw is killed over.
- * Wrong could go: anything. EINTR, a register, a byte of memory, a tick too many, a thread that stays stopped.
+ * threads that compute in general, SSE and AVX registers and compare; restartable sequences; a POSIX timer, an interval
+ * timer and a timerfd that tick; numbers that go round a child tree over pipes, and to and fro over a unix socket and a
+ * TCP connection; messages that wait in sockets; a seccomp filter of its own on top. This is the program that rethaw is
+ * killed over.
+ * Wrong could go: anything. EINTR, a register, a byte of memory, a tick too many, a thread that stays stopped, an option
+ * of a socket that was set for a moment (SO_PEEK_OFF, TCP_REPAIR).
  */
 #include "harness.h"
+#include <arpa/inet.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/rseq.h>
+#include <sys/sem.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 
-enum { TIMED = 8, COMPUTE = 2, THREADS = 16 };
+enum { TIMED = 8, COMPUTE = 2, RSEQ = TIMED + COMPUTE, ROUND, UNIX, TCP, EVENT, THREADS };
 static volatile long beats[THREADS];
 static volatile long ticks;
-static int quiet_event, quiet_pipe[2], quiet_epoll;
+static int quiet_event, quiet_pipe[2], quiet_epoll, quiet_sem;
 static int quiet_word;
+static int ring[4][2], unix_pair[2], tcp_pair[2], waiting[2], told, told_epoll;
+static struct { uint64_t n; char pad[56]; } cpus[1024] __attribute__((aligned(64)));
 
 /* undisturbed is called with what a wait returned that nothing should have ended. */
 static void undisturbed(const char *what, long result)
@@ -90,8 +101,12 @@ static void *wait_timed(void *arg)
 static void *wait_endless(void *arg)
 {
 	struct epoll_event event;
+	struct sembuf op = {0, -1, 0};
+	sigset_t set;
 	char byte;
 	uint64_t count;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
 	for (;;)
 		switch ((int)(intptr_t)arg) {
 		case 0:
@@ -102,6 +117,12 @@ static void *wait_endless(void *arg)
 			break;
 		case 2:
 			undisturbed("endless read of an eventfd", read(quiet_event, &count, sizeof count));
+			break;
+		case 3:
+			undisturbed("endless semop", semop(quiet_sem, &op, 1));
+			break;
+		case 4:
+			undisturbed("endless sigtimedwait", syscall(SYS_rt_sigtimedwait, &set, NULL, NULL, 8));
 			break;
 		default:
 			undisturbed("endless futex", syscall(SYS_futex, &quiet_word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0));
@@ -129,6 +150,151 @@ static void *compute(void *arg)
 		h_sleep(MS);
 	}
 	return NULL;
+}
+
+/* add is a restartable sequence that takes some time, as in rseq.c. */
+static int add(struct rseq *rs)
+{
+	uint64_t base = (uint64_t)(uintptr_t)cpus, tmp = 0, cpu, n = 300;
+	int ok = 0;
+	asm volatile(".pushsection __rseq_cs, \"aw\"\n .balign 32\n 3: .long 0, 0\n .quad 1f, 2f-1f, 4f\n .popsection\n"
+		     "lea 3b(%%rip), %[tmp]\n mov %[tmp], %c[cs](%[rs])\n"
+		     "1: mov %c[id](%[rs]), %k[cpu]\n shl $6, %[cpu]\n add %[base], %[cpu]\n mov (%[cpu]), %[tmp]\n"
+		     "5: dec %[n]\n jnz 5b\n inc %[tmp]\n mov %[tmp], (%[cpu])\n"
+		     "2: movl $1, %[ok]\n jmp 6f\n .byte 0x0f, 0xb9, 0x3d\n .long 0x53053053\n 4: movl $0, %[ok]\n 6: movq $0, %c[cs](%[rs])\n"
+		     : [ok] "+r"(ok), [tmp] "+r"(tmp), [n] "+r"(n), [cpu] "=&r"(cpu)
+		     : [rs] "r"(rs), [base] "r"(base), [cs] "i"(offsetof(struct rseq, rseq_cs)), [id] "i"(offsetof(struct rseq, cpu_id))
+		     : "memory", "cc");
+	return ok;
+}
+static void *sequences(void *arg)
+{
+	for (;; beats[RSEQ]++, h_sleep(MS))
+		for (int done = 0; done < 3000;)
+			done += add((struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset));
+	return arg;
+}
+
+/* exchange sends a number that only this program knows, and expects it back with more added to it. */
+static void *exchange(void *arg)
+{
+	static const char *names[] = {"child tree", "unix socket", "TCP connection"};
+	int place = (int)(intptr_t)arg, kind = place - ROUND;
+	int out = (int[]){ring[0][1], unix_pair[0], tcp_pair[0]}[kind], in = (int[]){ring[3][0], unix_pair[0], tcp_pair[0]}[kind];
+	for (uint64_t v, w, n = 0;; n++, beats[place]++, h_sleep(MS)) {
+		v = h_word(40 + (uint64_t)kind, n);
+		if (write(out, &v, sizeof v) != sizeof v)
+			undisturbed(names[kind], -1);
+		ssize_t r = read(in, &w, sizeof w);
+		if (r != sizeof w)
+			undisturbed(names[kind], r);
+		CHECK(r < 0 || w == v + (kind ? 1 : 3), "%s: %llx came back for %llx", names[kind], (unsigned long long)w, (unsigned long long)v);
+	}
+	return NULL;
+}
+static void *echo(void *arg)
+{
+	int fd = (int)(intptr_t)arg;
+	for (uint64_t v;;) {
+		ssize_t r = read(fd, &v, sizeof v);
+		if (r != sizeof v)
+			undisturbed("read of an echo", r);
+		v++;
+		if (write(fd, &v, sizeof v) != sizeof v)
+			undisturbed("write of an echo", -1);
+	}
+	return NULL;
+}
+
+/* events arrive one by one: none is given before the last was taken. */
+static void *take_events(void *arg)
+{
+	struct epoll_event e;
+	uint64_t v;
+	for (;; beats[EVENT]++) {
+		int r = epoll_wait(told_epoll, &e, 1, -1);
+		if (r != 1)
+			h_fail("epoll_wait for events returned %d: %s", r, strerror(errno));
+		if (read(told, &v, sizeof v) != sizeof v || v != (uint64_t)beats[EVENT] % 1000 + 1)
+			h_fail("event %llu, not %ld", (unsigned long long)v, beats[EVENT] % 1000 + 1);
+	}
+	return arg;
+}
+static void *give_events(void *arg)
+{
+	for (long n = 0;; n++) {
+		uint64_t v = (uint64_t)n % 1000 + 1;
+		while (beats[EVENT] != n)
+			h_sleep(MS / 2);
+		if (write(told, &v, sizeof v) != sizeof v)
+			undisturbed("write of an event", -1);
+	}
+	return arg;
+}
+
+/* fork_ring makes a chain of children, each the next one's parent, that hand numbers on. */
+static void fork_ring(void)
+{
+	for (int i = 0; i < 4; i++)
+		MUST(pipe(ring[i]));
+	for (int k = 0; k < 3; k++) {
+		pid_t kid = MUST(fork());
+		if (kid && k == 0)
+			break;
+		if (kid || k == 2) {
+			int me = kid ? k - 1 : k;
+			for (int i = 0; i < 4; i++) { /* reads from its own pipe, writes to the next */
+				if (i != me)
+					close(ring[i][0]);
+				if (i != me + 1)
+					close(ring[i][1]);
+			}
+			for (uint64_t v; read(ring[me][0], &v, 8) == 8;)
+				if (v++, write(ring[me + 1][1], &v, 8) != 8)
+					break;
+			_exit(errno == EINTR ? 5 : 0);
+		}
+	}
+	close(ring[0][0]), close(ring[3][1]);
+}
+/* make_sockets makes a unix and a TCP connection, and a queue of messages that nobody takes. */
+static void make_sockets(void)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof at;
+	uint8_t message[300];
+	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, unix_pair));
+	MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, waiting));
+	for (int i = 0; i < 5; i++)
+		fill(message, sizeof message, 50 + (uint64_t)i), MUST(send(waiting[0], message, 60 * (size_t)(i + 1), 0));
+	int door = MUST(socket(AF_INET, SOCK_STREAM, 0));
+	MUST(bind(door, (struct sockaddr *)&at, sizeof at)), MUST(listen(door, 1)), MUST(getsockname(door, (struct sockaddr *)&at, &len));
+	tcp_pair[0] = MUST(socket(AF_INET, SOCK_STREAM, 0));
+	MUST(connect(tcp_pair[0], (struct sockaddr *)&at, sizeof at));
+	tcp_pair[1] = MUST(accept(door, NULL, NULL));
+	close(door);
+	MUST(setsockopt(tcp_pair[0], IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)));
+}
+/* check_sockets: the messages are there as they were, and no socket has an option that we did not set. */
+static void check_sockets(void)
+{
+	uint8_t message[300];
+	for (int i = 0; i < 5; i++) {
+		ssize_t n = recv(waiting[1], message, sizeof message, MSG_DONTWAIT);
+		CHECK(n == 60 * (i + 1) && verify(message, (size_t)n, 50 + (uint64_t)i) == -1, "message %d of a queue: %zd bytes", i, n);
+	}
+	for (int i = 0; i < 5; i++)
+		fill(message, sizeof message, 50 + (uint64_t)i), send(waiting[0], message, 60 * (size_t)(i + 1), 0);
+	int fds[] = {waiting[0], waiting[1], unix_pair[0], unix_pair[1], tcp_pair[0], tcp_pair[1]};
+	for (int i = 0; i < 6; i++) {
+		int off = -1, repair = 0;
+		socklen_t len = sizeof off;
+		getsockopt(fds[i], SOL_SOCKET, SO_PEEK_OFF, &off, &len);
+		CHECK(off == -1, "SO_PEEK_OFF of socket %d is %d", i, off);
+		len = sizeof repair;
+		if (i >= 4 && getsockopt(fds[i], IPPROTO_TCP, TCP_REPAIR, &repair, &len) == 0)
+			CHECK(repair == 0, "TCP_REPAIR of socket %d is %d", i, repair);
+	}
 }
 
 static void on_tick(int s) { (void)s, __atomic_add_fetch(&ticks, 1, __ATOMIC_SEQ_CST); }
@@ -178,19 +344,32 @@ int main(void)
 	h_init();
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
+	fork_ring();
+	make_sockets();
 	signal(SIGALRM, on_tick);
 	signal(SIGRTMIN, on_tick);
 	quiet_event = MUST(eventfd(0, 0));
 	MUST(pipe(quiet_pipe));
 	quiet_epoll = MUST(epoll_create1(0));
 	MUST(epoll_ctl(quiet_epoll, EPOLL_CTL_ADD, quiet_event, &in));
+	quiet_sem = MUST(semget(IPC_PRIVATE, 1, 0600));
+	told = MUST(eventfd(0, 0));
+	told_epoll = MUST(epoll_create1(0));
+	MUST(epoll_ctl(told_epoll, EPOLL_CTL_ADD, told, &in));
 	restrict_calls();
 	for (int i = 0; i < TIMED; i++)
 		start(wait_timed, i);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 6; i++)
 		start(wait_endless, i);
 	for (int i = 0; i < COMPUTE; i++)
 		start(compute, i);
+	start(sequences, 0);
+	for (int i = ROUND; i <= TCP; i++)
+		start(exchange, i);
+	start(echo, unix_pair[1]);
+	start(echo, tcp_pair[1]);
+	start(take_events, 0);
+	start(give_events, 0);
 	start(ticker, 0);
 	MUST(timer_create(CLOCK_MONOTONIC, &event, &timer));
 	MUST(timer_settime(timer, 0, &often, NULL));
@@ -199,8 +378,13 @@ int main(void)
 	while (wait_check()) {
 		long had[THREADS], ticked = ticks;
 		memcpy(had, (void *)beats, sizeof had);
-		for (int i = 0; i < TIMED + COMPUTE; i++)
+		for (int i = 0; i < THREADS; i++)
 			CHECK(WAIT_FOR(beats[i] > had[i]), "thread %d stands still", i);
+		uint64_t done = 0, least = (uint64_t)beats[RSEQ] * 3000;
+		for (int i = 0; i < 1024; i++)
+			done += __atomic_load_n(&cpus[i].n, __ATOMIC_SEQ_CST);
+		CHECK(done >= least && done <= ((uint64_t)beats[RSEQ] + 1) * 3000, "restartable sequences: %llu increments, at least %llu were done", (unsigned long long)done, (unsigned long long)least);
+		check_sockets();
 		CHECK(WAIT_FOR(ticks > ticked), "the timers do not tick");
 	}
 	return 0;

@@ -23,7 +23,7 @@ static pthread_cond_t go = PTHREAD_COND_INITIALIZER;
 static pthread_mutex_t go_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_barrier_t barrier;
 static pthread_key_t key;
-static int round_no, finished, waited, destroyed, die_now, spin_count;
+static int niceness, round_no, finished, waited, destroyed, die_now, spin_count;
 
 static void look(struct thread *me)
 {
@@ -40,7 +40,7 @@ static void look(struct thread *me)
 	for (int s = 1; s < 32; s++)
 		CHECK(s == SIGKILL || s == SIGSTOP || sigismember(&m, s) == (s % N == me->index), "thread %d: mask of signal %d", me->index, s);
 	CHECK(!sigaltstack(NULL, &st) && st.ss_sp == me->stack && st.ss_size == sizeof me->stack - 64 * (size_t)me->index, "thread %d: altstack %p", me->index, st.ss_sp);
-	CHECK(getpriority(PRIO_PROCESS, 0) == me->index, "thread %d: nice %d", me->index, getpriority(PRIO_PROCESS, 0));
+	CHECK(getpriority(PRIO_PROCESS, 0) == niceness + me->index, "thread %d: nice %d", me->index, getpriority(PRIO_PROCESS, 0));
 	CHECK(prctl(PR_GET_TIMERSLACK) == 60000 + me->index, "thread %d: timer slack %d", me->index, prctl(PR_GET_TIMERSLACK));
 	me->rounds++;
 }
@@ -67,7 +67,7 @@ static void *worker(void *arg)
 	pthread_sigmask(SIG_SETMASK, &m, NULL);
 	stack_t st = {.ss_sp = me->stack, .ss_size = sizeof me->stack - 64 * (size_t)me->index};
 	MUST(sigaltstack(&st, NULL));
-	MUST(setpriority(PRIO_PROCESS, 0, me->index));
+	MUST(setpriority(PRIO_PROCESS, 0, niceness + me->index));
 	MUST(prctl(PR_SET_TIMERSLACK, 60000 + me->index));
 	me->tid = (pid_t)syscall(SYS_gettid);
 	pthread_barrier_wait(&barrier);
@@ -121,6 +121,7 @@ int main(void)
 	pthread_t w, o, e, s;
 	pthread_mutexattr_t a;
 	h_init();
+	niceness = getpriority(PRIO_PROCESS, 0); /* what the test was started with */
 	pthread_key_create(&key, on_exit_of_thread);
 	pthread_mutexattr_init(&a);
 	pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);

@@ -82,8 +82,8 @@ func ReadInfo(fd int) (Info, error) {
 // Values of TCP_REPAIR and TCP_REPAIR_QUEUE (include/uapi/linux/tcp.h).
 const (
 	repairOn      = 1
-	repairOff     = 0
-	repairOffMute = -1 // TCP_REPAIR_OFF_NO_WP: without a window probe
+	RepairOff     = 0
+	RepairOffMute = -1 // TCP_REPAIR_OFF_NO_WP: without a window probe
 )
 
 // Queues of a connection, for TCP_REPAIR_QUEUE.
@@ -106,10 +106,10 @@ const (
 func Repair(fd int) error { return SetInt(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR, repairOn) }
 
 // EndRepair ends it; a probe then tells the peer where we are.
-func EndRepair(fd int) error { return SetInt(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR, repairOff) }
+func EndRepair(fd int) error { return SetInt(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR, RepairOff) }
 
 // EndRepairMute ends it without a packet.
-func EndRepairMute(fd int) error { return SetInt(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR, repairOffMute) }
+func EndRepairMute(fd int) error { return SetInt(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR, RepairOffMute) }
 
 // Queue chooses the queue that the next calls are about.
 func Queue(fd, queue int) error {

@@ -99,10 +99,7 @@ func NewArena(t *ptrace.Thread, gate, base uint64) (*Arena, error) {
 	}
 	a := &Arena{mem: mem, base: base}
 	copy(a.mem, blobCode())
-	k := a.slot()
-	at := base + slotOff
-	k.owner, k.ownerw = at+ownerOff, 1
-	k.waitv = [2]waitv{{uaddr: at, flags: futexSize32}, {uaddr: at + ownerOff, flags: futexSize32, val: 1}}
+	a.arrange(a.slot(), base+slotOff)
 	return a, nil
 }
 
@@ -175,10 +172,10 @@ func (a *Arena) batch(t *ptrace.Thread, calls []Call, onEvent func(ptrace.Stop) 
 		t.Lend(nil)
 		a.inside = nil
 		futexWake(&k.command)
-	} else if err := a.enter(t, before); err != nil {
+	} else if err := a.enter(t, a.base+slotOff, before); err != nil {
 		return err
 	}
-	if err := a.await(t, command, onEvent); err != nil {
+	if err := a.awaitSlot(k, t, command, onEvent); err != nil {
 		return err
 	}
 	copy(calls, room)
@@ -187,13 +184,14 @@ func (a *Arena) batch(t *ptrace.Thread, calls []Call, onEvent func(ptrace.Stop) 
 	return nil
 }
 
-// enter sends a stopped thread into the blob, which has run the command before.
-func (a *Arena) enter(t *ptrace.Thread, before uint32) error {
+// enter sends a stopped thread into the blob with the slot at an address, the command before
+// having been run.
+func (a *Arena) enter(t *ptrace.Thread, at uint64, before uint32) error {
 	regs, err := t.Registers()
 	if err != nil {
 		return err
 	}
-	enterBlob(&regs, a.base, a.base+slotOff, uint64(before))
+	enterBlob(&regs, a.base, at, uint64(before))
 	onStack(&regs, a.base+ArenaSize)
 	if err := t.SetRegisters(&regs); err != nil {
 		return err
@@ -221,10 +219,9 @@ func (a *Arena) Rest() error {
 // being woken takes tens.
 const spin = 20 * time.Microsecond
 
-// await waits until the batch is done, looking at the thread too: it may stop
+// awaitSlot waits until the batch of a slot is done, looking at the thread too: it may stop
 // for an event, or end.
-func (a *Arena) await(t *ptrace.Thread, command uint32, onEvent func(ptrace.Stop) error) error {
-	k := a.slot()
+func (a *Arena) awaitSlot(k *slot, t *ptrace.Thread, command uint32, onEvent func(ptrace.Stop) error) error {
 	start := time.Now()
 	for onEvent == nil && time.Since(start) < spin {
 		if atomic.LoadUint32(&k.done) == command {

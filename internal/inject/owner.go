@@ -15,6 +15,8 @@ type owner struct {
 	page []byte
 	head *robustHead
 	tid  uint32
+	// stuck tells that the list must stay as it is until our thread ends.
+	stuck bool
 }
 
 // robustHead is struct robust_list_head.
@@ -57,6 +59,9 @@ func (o *owner) clear() { o.head.next = o.self() }
 
 // close gives the list back.
 func (o *owner) close() error {
+	if o.stuck {
+		return nil
+	}
 	_, _, errno := unix.Syscall(unix.SYS_SET_ROBUST_LIST, 0, unsafe.Sizeof(*o.head), 0)
 	if errno != 0 {
 		return fmt.Errorf("unregister robust list: %w", errno)

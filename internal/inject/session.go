@@ -56,6 +56,9 @@ const everything = ^uint64(0)
 // with which the thread shall go on. Leave must be called whatever comes of the
 // session; if Enter fails it has done so.
 func (i *Injector) Enter(t *ptrace.Thread, mem *os.File, place Place, home ptrace.Registers) (*Session, error) {
+	if i.owner.stuck {
+		return nil, &Error{"enter", t.TID, errStuck}
+	}
 	mask, err := t.SigMask()
 	if err != nil {
 		return nil, err
@@ -217,8 +220,12 @@ func (s *Session) check(deadline time.Time) error {
 	return s.thread.Cont(0)
 }
 
+// errStuck tells that a former session could not leave its thread.
+var errStuck = errors.New("another thread could not be left; it is when this tracer ends")
+
 // Leave takes all back: the thread stands in a Trap or Group stop as before
-// Enter.
+// Enter. If it fails, no more threads can be entered, and the thread finds home by itself
+// when the tracer's thread ends.
 func (s *Session) Leave() error {
 	regs := s.home
 	jump(&regs, s.stub.leave)
@@ -240,6 +247,12 @@ func (s *Session) Leave() error {
 		if err = step(); err != nil {
 			break
 		}
+	}
+	if err != nil && !errors.Is(err, ptrace.ErrGone) {
+		// The thread may be in the blob: only our thread's end leads it home, which
+		// must find the list and the arena as they are.
+		s.in.owner.stuck = true
+		return err
 	}
 	s.in.owner.clear()
 	if s.arena != nil {

@@ -3,8 +3,8 @@ package kernel
 // probes is the one table of features, in the order of a checkpoint and a restore.
 func probes() []probe {
 	return []probe{
-		{Feature{"freezer v1", "2.6.28", "stops a container's tasks at once", "tasks are stopped one by one"}, tryFreezerV1},
-		{Feature{"cgroup.freeze", "5.2", "stops a container's tasks at once on cgroup v2", "tasks are stopped one by one"}, tryFreezerV2},
+		{Feature{"freezer v1", "2.6.28", "saves paused containers", "containers paused by it cannot be"}, tryFreezerV1},
+		{Feature{"cgroup.freeze", "5.2", "keeps tasks still until the watchdog has come, if rethaw is killed while it stops them", "an epoll_wait may return EINTR then"}, tryFreezerV2},
 		{Feature{"cgroup.kill", "5.14", "not used: tasks are killed by their pidfds", "nothing is lost"}, tryCgroupKill},
 		{Feature{"pidfd_open", "5.3", "holds tasks against reuse of their pids", "nothing can be saved"}, tryPidfdOpen},
 		{Feature{"pidfd_getfd", "5.6", "takes descriptors out of tasks", "nothing can be saved"}, tryPidfdGetfd},

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"os"
 	"testing"
+	"time"
 
+	"github.com/rethaw/rethaw/internal/osthread"
 	"golang.org/x/sys/unix"
 )
 
@@ -115,4 +117,32 @@ func FuzzTypes(f *testing.F) {
 			types.Offset(id, "c")
 		}
 	})
+}
+
+// TestThreadEnds opens the reader on a thread that ends before it is used.
+func TestThreadEnds(t *testing.T) {
+	opened := make(chan *Reader)
+	go osthread.Run(func() {
+		r, err := Open()
+		if err != nil {
+			t.Log(err)
+		}
+		opened <- r
+	})
+	r := <-opened
+	if r == nil {
+		t.Skip("the kernel's memory cannot be read here")
+	}
+	defer r.Close()
+	file, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for range 50 {
+		if _, err := r.File(int(file.Fd())); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
 }

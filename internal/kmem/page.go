@@ -14,7 +14,7 @@ import (
 
 // pages tell where pages are mapped that the kernel knows by struct page.
 type pages struct {
-	// task is our own task_struct.
+	// task is the task_struct of our first thread.
 	task uint64
 	// direct is where physical memory is mapped from page number 0 on, array
 	// where its struct pages are; both 0 as long as they are not known.

@@ -3,23 +3,14 @@ package kmem
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
 	"strings"
 )
 
 // Reader reads kernel memory.
 type Reader struct {
-	small, large *program
-	types        *types
-	// structs and offsets are what has been looked up.
-	structs map[string]structure
-	offsets map[string]int
+	small, large, gather *program
+	layout               *layout
 	pages
-}
-
-type structure struct {
-	id   uint32
-	size int
 }
 
 // largeSize is how much one run copies at most: half of a BPF program's stack.
@@ -30,7 +21,7 @@ const btfPath = "/sys/kernel/btf/vmlinux"
 
 // Open prepares for reading.
 func Open() (*Reader, error) {
-	r := &Reader{structs: map[string]structure{}, offsets: map[string]int{}}
+	r := &Reader{layout: openLayout(keepDir)}
 	if err := r.open(); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("read kernel memory: %w", err)
@@ -45,13 +36,6 @@ func (r *Reader) open() error {
 	}
 	if r.large, err = readProgram(largeSize); err != nil {
 		return err
-	}
-	b, err := os.ReadFile(btfPath)
-	if err != nil {
-		return err
-	}
-	if r.types, err = parseTypes(b); err != nil {
-		return fmt.Errorf("%s: %w", btfPath, err)
 	}
 	task, err := taskProgram()
 	if err != nil {
@@ -68,8 +52,10 @@ func (r *Reader) open() error {
 
 // Close gives up what the reader holds.
 func (r *Reader) Close() {
+	r.layout.keep()
 	r.small.close()
 	r.large.close()
+	r.gather.close()
 }
 
 // Word reads 8 bytes, Half 4.
@@ -116,39 +102,12 @@ func (r *Reader) Bytes(addr uint64, size int) ([]byte, error) {
 
 // Offset gives the place of a member: "sock.sk_receive_queue".
 func (r *Reader) Offset(field string) (uint64, error) {
-	if off, ok := r.offsets[field]; ok {
-		return uint64(off), nil
-	}
-	name, member, _ := strings.Cut(field, ".")
-	s, err := r.lookUp(name)
-	if err != nil {
-		return 0, err
-	}
-	off, ok := r.types.Offset(s.id, member)
-	if !ok {
-		return 0, fmt.Errorf("this kernel's struct %s has no %s", name, member)
-	}
-	r.offsets[field] = off
-	return uint64(off), nil
+	off, err := r.layout.offset(field)
+	return uint64(off), err
 }
 
 // Size gives the size of a structure in bytes.
-func (r *Reader) Size(name string) (int, error) {
-	s, err := r.lookUp(name)
-	return s.size, err
-}
-
-func (r *Reader) lookUp(name string) (structure, error) {
-	if s, ok := r.structs[name]; ok {
-		return s, nil
-	}
-	id, size, err := r.types.Struct(name)
-	if err != nil {
-		return structure{}, err
-	}
-	r.structs[name] = structure{id, size}
-	return r.structs[name], nil
-}
+func (r *Reader) Size(name string) (int, error) { return r.layout.size(name) }
 
 // Follow goes from address to address: each step is a member of a structure,
 // which is a pointer to the next. The last may end in "&": its address is wanted.

@@ -15,6 +15,8 @@ type Sched struct {
 	SumExecRuntime int64
 	// Switches counts how often it was scheduled out.
 	Switches int64
+	// VoluntarySwitches are those of them in which it went to sleep, as in status.
+	VoluntarySwitches uint64
 }
 
 // ParseSched reads /proc/PID/task/TID/sched; se.exec_start must be there.
@@ -37,6 +39,8 @@ func ParseSched(b []byte) (Sched, error) {
 			s.SumExecRuntime, ok = parseMillis(trim(value))
 		case "nr_switches":
 			s.Switches, ok = parseInt(trim(value))
+		case "nr_voluntary_switches":
+			s.VoluntarySwitches, ok = parseUint(trim(value), 10)
 		}
 		if !ok {
 			return Sched{}, badLine("sched", n, line, "not understood")

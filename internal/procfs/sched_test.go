@@ -4,7 +4,7 @@ import "testing"
 
 func TestParseSched(t *testing.T) {
 	s, err := ParseSched(sample(t, "sched"))
-	if err != nil || s.ExecStart != 1207192231589 || s.SumExecRuntime == 0 || s.Switches == 0 {
+	if err != nil || s.ExecStart != 1207192231589 || s.SumExecRuntime == 0 || s.Switches == 0 || s.VoluntarySwitches == 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
 	for text, want := range map[string]int64{

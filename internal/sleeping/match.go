@@ -1,6 +1,9 @@
 package sleeping
 
-import "math"
+import (
+	"slices"
+	"sort"
+)
 
 // early is by how much a computed end can lie before the true one: a timer is
 // started a few microseconds before its thread is charged for the last time,
@@ -18,25 +21,26 @@ const drift = 64
 // If the bound is also an estimate, the nearest timer within the drift is the
 // thread's, or as good as that. Otherwise a timer is the thread's if there is no
 // other in the time that remains: the thread's own one must be there.
+//
+// ends are sorted.
 func match(ends []int64, now, end, slept int64, estimate bool) (deadline int64, exact bool) {
 	tolerance := early + slept/drift
-	nearest, distance := end, int64(math.MaxInt64)
-	only, n := end, 0
-	for _, e := range ends {
-		if e < now-early || e > end+early {
-			continue
-		}
-		only = e
-		n++
-		if d := max(e-end, end-e); d < distance {
-			nearest, distance = e, d
-		}
+	first, _ := slices.BinarySearch(ends, now-early)
+	last := sort.Search(len(ends), func(i int) bool { return ends[i] > add(end, early) })
+	if first >= last {
+		return end, false
+	}
+	ends = ends[first:last]
+	i, _ := slices.BinarySearch(ends, end)
+	i = min(i, len(ends)-1)
+	if i > 0 && end-ends[i-1] <= max(ends[i]-end, end-ends[i]) {
+		i--
 	}
 	switch {
-	case estimate && distance <= tolerance:
-		return nearest, true
-	case n == 1:
-		return only, true
+	case estimate && max(ends[i]-end, end-ends[i]) <= tolerance:
+		return ends[i], true
+	case len(ends) == 1:
+		return ends[0], true
 	}
 	return end, false
 }

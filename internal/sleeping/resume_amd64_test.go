@@ -14,7 +14,7 @@ import (
 // let it issue the call again for what is left.
 func TestInterrupt(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(calls())) {
-		t.Run(name, func(t *testing.T) {
+		undisturbed(t, name, func(t testing.TB) {
 			const d, pause = 300 * time.Millisecond, 200 * time.Millisecond
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
@@ -80,6 +80,10 @@ func TestInterrupt(t *testing.T) {
 // TestMovedOn stops a thread that is in another sleep than when it was looked
 // at.
 func TestMovedOn(t *testing.T) {
+	undisturbed(t, "poll", movedOn)
+}
+
+func movedOn(t testing.TB) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	s := startSleeper(t)
@@ -104,7 +108,7 @@ func TestMovedOn(t *testing.T) {
 	}
 }
 
-func interrupt(t *testing.T, tid int) int64 {
+func interrupt(t testing.TB, tid int) int64 {
 	t.Helper()
 	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(tid), 0, 0, 0, 0); errno != 0 {
 		t.Skipf("PTRACE_SEIZE: %v", errno)

@@ -1,6 +1,7 @@
 package sleeping
 
 import (
+	"maps"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -128,12 +129,16 @@ func futexWaitv(args [6]uint64) (shape, bool) {
 		restart: ERESTARTSYS}, true
 }
 
+// handlers are those of all calls that are known, by their number.
+var handlers = func() map[int]handler {
+	all := common()
+	maps.Copy(all, legacy())
+	return all
+}()
+
 // lookUp returns the shape of a call.
 func lookUp(nr int, args [6]uint64) (shape, bool) {
-	h, ok := common()[nr]
-	if !ok {
-		h, ok = legacy()[nr]
-	}
+	h, ok := handlers[nr]
 	if !ok {
 		return shape{}, false
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,28 +24,28 @@ func parseTimerList(b []byte) ([]timer, error) {
 	var timers []timer
 	base, wakes := -1, false
 	for line := range bytes.Lines(b) {
-		l := strings.TrimSpace(string(line))
+		l := bytes.TrimSpace(line)
 		switch {
-		case strings.HasPrefix(l, "cpu:"):
+		case bytes.HasPrefix(l, []byte("cpu:")):
 			base = -1
-		case strings.HasPrefix(l, "clock ") && strings.HasSuffix(l, ":"):
-			n, err := strconv.Atoi(l[len("clock ") : len(l)-1])
+		case bytes.HasPrefix(l, []byte("clock ")) && bytes.HasSuffix(l, []byte(":")):
+			n, err := strconv.Atoi(string(l[len("clock ") : len(l)-1]))
 			if err != nil || n < 0 || n > 7 {
 				return nil, fmt.Errorf("parse timer list line %q: %w", l, unix.EINVAL)
 			}
 			base = n % 4 // the upper four expire in soft interrupts
-		case strings.HasPrefix(l, "# expires at "):
+		case bytes.HasPrefix(l, []byte("# expires at ")):
 			if wakes && base >= 0 {
-				first, _, _ := strings.Cut(l[len("# expires at "):], "-")
-				expiry, err := strconv.ParseInt(first, 10, 64)
+				first, _, _ := bytes.Cut(l[len("# expires at "):], []byte("-"))
+				expiry, err := strconv.ParseInt(string(first), 10, 64)
 				if err != nil {
 					return nil, fmt.Errorf("parse timer list line %q: %w", l, err)
 				}
 				timers = append(timers, timer{base, expiry})
 			}
 			wakes = false
-		case strings.HasPrefix(l, "#"):
-			wakes = strings.Contains(l, ", hrtimer_wakeup,")
+		case bytes.HasPrefix(l, []byte("#")):
+			wakes = bytes.Contains(l, []byte(", hrtimer_wakeup,"))
 		}
 	}
 	return timers, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -16,7 +17,7 @@ import (
 // It is used from one goroutine at a time.
 type Watch struct {
 	offsets map[int]int64 // CLOCK_MONOTONIC - rq_clock_task by processor
-	ends    []int64       // of all sleeps with a timer, CLOCK_MONOTONIC
+	ends    []int64       // of all sleeps with a timer, CLOCK_MONOTONIC, sorted
 	listed  int64         // when ends was read, 0 if never
 	noTimer bool          // there is no list of timers for us
 }
@@ -49,42 +50,77 @@ func (w *Watch) Look(pid, tid int) (Sleep, error) {
 var errMoved = fmt.Errorf("it keeps waking up: %w", ErrAwake)
 
 func (w *Watch) look(t thread) (Sleep, error) {
-	before, known, err := t.sched()
+	o, err := w.observe(t)
 	if err != nil {
 		return Sleep{}, err
 	}
+	return w.judge(&o)
+}
+
+// observation is what a thread showed of its sleep, before the kernel's timers
+// are looked at.
+type observation struct {
+	thread
+	sleep Sleep
+	shape shape
+	sched procfs.Sched
+	// estimate tells that the beginning of the sleep is known, timed that a timer
+	// of the kernel is running for it.
+	estimate, timed bool
+}
+
+// observe reads what /proc tells of a thread.
+func (w *Watch) observe(t thread) (observation, error) {
+	// Most threads of a large program wait without a timeout, and are known by this alone.
 	call, err := procfs.ReadSyscall(t.pid, t.tid)
 	if err != nil {
-		return Sleep{}, err
+		return observation{}, err
 	}
 	if call.Running || call.Number < 0 {
-		return Sleep{}, ErrAwake
+		return observation{}, ErrAwake
+	}
+	if call.Number != unix.SYS_RESTART_SYSCALL {
+		if _, ok := lookUp(int(call.Number), call.Args); !ok {
+			return observation{}, fmt.Errorf("system call %d: %w", call.Number, ErrUntimed)
+		}
+	}
+	before, known, err := t.sched()
+	if err != nil {
+		return observation{}, err
+	}
+	if call, err = procfs.ReadSyscall(t.pid, t.tid); err != nil {
+		return observation{}, err
+	}
+	if call.Running || call.Number < 0 {
+		return observation{}, ErrAwake
 	}
 	nr, args := int(call.Number), call.Args
-	s := Sleep{Syscall: nr, Args: args, Deadline: -1, Left: -1, Precision: Exact}
-	if s.Switches, err = t.slept(); err != nil {
-		return Sleep{}, err
+	s := Sleep{Syscall: nr, Args: args, Deadline: -1, Left: -1, Precision: Exact, Switches: before.VoluntarySwitches}
+	if !known {
+		if s.Switches, err = t.slept(); err != nil {
+			return observation{}, err
+		}
 	}
 	if nr == unix.SYS_RESTART_SYSCALL {
 		s.Restarted = true
 		if s.Syscall, err = t.restarted(args); err != nil {
-			return Sleep{}, err
+			return observation{}, err
 		}
 	}
 	sh, ok := lookUp(s.Syscall, args)
 	if !ok {
-		return Sleep{}, fmt.Errorf("system call %d: %w", s.Syscall, ErrUntimed)
+		return observation{}, fmt.Errorf("system call %d: %w", s.Syscall, ErrUntimed)
 	}
 	s.Name, s.Absolute, s.Clock, s.Restart = sh.name, sh.absolute, sh.clock, sh.restart
 	if s.Timeout, err = t.timeout(sh, args); err != nil {
-		return Sleep{}, err
+		return observation{}, err
 	}
 	stat, err := t.stat()
 	if err != nil {
-		return Sleep{}, err
+		return observation{}, err
 	}
 	if s.Looked, err = now(unix.CLOCK_MONOTONIC); err != nil {
-		return Sleep{}, err
+		return observation{}, err
 	}
 	s.Since = s.Looked
 	if known {
@@ -94,20 +130,26 @@ func (w *Watch) look(t thread) (Sleep, error) {
 			known = false
 		}
 	}
-	if s.Timeout >= 0 && !s.Absolute {
-		stopped := stat.State == 'T' || stat.State == 't'
-		if err := w.end(&s, sh, known && !s.Restarted && !stopped, !stopped); err != nil {
+	stopped := stat.State == 'T' || stat.State == 't'
+	return observation{t, s, sh, before, known && !s.Restarted && !stopped, !stopped}, nil
+}
+
+// judge finds the end of an observed sleep. The thread must not have run since it was
+// observed.
+func (w *Watch) judge(o *observation) (Sleep, error) {
+	if o.sleep.Timeout >= 0 && !o.sleep.Absolute {
+		if err := w.end(&o.sleep, o.shape, o.estimate, o.timed); err != nil {
 			return Sleep{}, err
 		}
 	}
-	after, _, err := t.sched()
+	after, _, err := o.thread.sched()
 	if err != nil {
 		return Sleep{}, err
 	}
-	if after.Switches != before.Switches || after.ExecStart != before.ExecStart {
+	if after.Switches != o.sched.Switches || after.ExecStart != o.sched.ExecStart {
 		return Sleep{}, errMoved
 	}
-	return s, nil
+	return o.sleep, nil
 }
 
 // end fills Deadline, Left and Precision. The sum of Since and Timeout is an
@@ -194,6 +236,7 @@ func (w *Watch) timers(s *Sleep) ([]int64, error) {
 		return nil, err
 	}
 	w.listed, w.ends = mono, w.ends[:0]
+	defer func() { slices.Sort(w.ends) }()
 	clocks := [...]int32{unix.CLOCK_MONOTONIC, unix.CLOCK_REALTIME, unix.CLOCK_BOOTTIME, unix.CLOCK_TAI}
 	for _, t := range timers {
 		base, err := now(clocks[t.base])
