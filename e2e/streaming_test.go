@@ -17,7 +17,7 @@ import (
 
 // streamed are programs with contents of each kind, and trees of each shape.
 var streamed = []string{
-	"bulk", "cow", "deleted", "fifo", "memfd", "memory", "orphan", "packetpipe", "pipe",
+	"bulk", "cow", "deleted", "fifo", "halfdead", "memfd", "memory", "orphan", "packetpipe", "pipe",
 	"shm", "subreaper", "sysvshm", "tmpfs", "tree", "vdso", "zombie",
 }
 
