@@ -24,7 +24,7 @@ func (d *dump) checkSharing(p *process) []error {
 			continue
 		}
 		for kind, what := range map[int]string{kcmpFiles: "table of descriptors", kcmpFS: "working directory"} {
-			if r := kcmp(p.at, tid, kind, 0, 0); r > 0 {
+			if r := kcmp(p.at, tid, kind, 0, 0); r > 0 && !exiting(p.pid, tid) && !exiting(p.pid, p.at) {
 				problems = append(problems, p.unsupported(fmt.Sprintf("thread %d", tid), "has a "+what+" of its own", "let the thread end first"))
 			}
 		}
@@ -38,4 +38,14 @@ func (d *dump) checkSharing(p *process) []error {
 		}
 	}
 	return problems
+}
+
+// pfExiting is PF_EXITING, the flag of a task that has begun to end (include/linux/sched.h).
+const pfExiting = 0x4
+
+// exiting tells whether a thread is ending, or has ended: it gives up its table and its
+// directory then, one after the other.
+func exiting(pid, tid int) bool {
+	s, err := procfs.ReadTaskStat(pid, tid)
+	return err != nil || s.Flags&pfExiting != 0
 }
