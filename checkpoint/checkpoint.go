@@ -39,7 +39,11 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	if err := d.step("prepare", d.prepare); err != nil {
 		return nil, err
 	}
-	if err := d.step("create", func() (err error) { d.out, err = image.Create(o.Image); return err }); err != nil {
+	create := o.Create
+	if create == nil {
+		create = func() (*image.Writer, error) { return image.Create(o.Image) }
+	}
+	if err := d.step("create", func() (err error) { d.out, err = create(); return err }); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -128,6 +132,11 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 	if err := d.collect(); err != nil {
 		return err
 	}
+	if d.opts.Frozen != nil {
+		if err := d.step("frozen", func() error { return d.opts.Frozen(ctx) }); err != nil {
+			return err
+		}
+	}
 	if err := d.save(ctx); err != nil {
 		return err
 	}
@@ -135,8 +144,9 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 		return err
 	}
 	if d.opts.LeaveRunning {
-		// All bytes are in the page cache: the disk may take its time.
-		if err := d.out.Seal(); err != nil {
+		// All bytes are in the page cache, where the disk may take its time, or have
+		// been sent.
+		if err := d.step("seal", func() error { return d.out.Seal(ctx) }); err != nil {
 			return err
 		}
 		if err := release(); err != nil {

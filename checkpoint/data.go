@@ -22,6 +22,8 @@ type dataWriter struct {
 	out *image.Writer
 	mu  sync.Mutex
 	one *pagesWriter
+	// kept are files that a stream reads from once more.
+	kept []*os.File
 }
 
 // prepare makes the first pages file ahead of the freeze.
@@ -32,15 +34,54 @@ func (w *dataWriter) prepare() error {
 }
 
 // take hands the writer that was prepared to the first who asks, and a new one
-// to others.
+// to others. Where the order counts, the one that was prepared is for files and shared
+// memory alone, which come first.
 func (w *dataWriter) take() (*pagesWriter, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if one := w.one; one != nil {
+	if one := w.one; one != nil && !w.out.Ordered() {
 		w.one = nil
 		return one, nil
 	}
 	return newPagesWriter(w.out)
+}
+
+// data is the writer for files. The caller holds mu.
+func (w *dataWriter) data() (*pagesWriter, error) {
+	if w.one == nil {
+		var err error
+		if w.one, err = newPagesWriter(w.out); err != nil {
+			return nil, err
+		}
+	}
+	return w.one, nil
+}
+
+// again is a source for a stream of what is in f, which the caller will close.
+func (w *dataWriter) again(f *os.File) (io.ReaderAt, error) {
+	if !w.out.Ordered() {
+		return f, nil
+	}
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl(F_DUPFD_CLOEXEC)", err)
+	}
+	kept := os.NewFile(uintptr(fd), f.Name())
+	w.kept = append(w.kept, kept)
+	return padded{kept}, nil
+}
+
+// padded reads a file as whole pages.
+type padded struct{ io.ReaderAt }
+
+// ReadAt implements io.ReaderAt.
+func (p padded) ReadAt(b []byte, at int64) (int, error) {
+	n, err := p.ReaderAt.ReadAt(b, at)
+	if n > 0 && errors.Is(err, io.EOF) {
+		clear(b[n:])
+		return len(b), nil
+	}
+	return n, err
 }
 
 // pagesWriter appends to one pages file.
@@ -70,8 +111,9 @@ func (w *pagesWriter) close() {
 }
 
 // append writes b, whole pages, and describes it as the extent that starts at
-// start. Pages of zeros are left out: what is not there reads as zeros.
-func (w *pagesWriter) append(start uint64, b []byte, stats *pageCounts) ([]specs.Extent, error) {
+// start. Pages of zeros are left out: what is not there reads as zeros. from has the
+// same at the offset start.
+func (w *pagesWriter) append(start uint64, b []byte, from io.ReaderAt, stats *pageCounts) ([]specs.Extent, error) {
 	var extents []specs.Extent
 	for len(b) > 0 {
 		n := zeroPages(b)
@@ -82,7 +124,7 @@ func (w *pagesWriter) append(start uint64, b []byte, stats *pageCounts) ([]specs
 			continue
 		}
 		run := b[:n*pageSize]
-		e, err := w.whole(start, run, stats)
+		e, err := w.whole(start, run, from, stats)
 		if err != nil {
 			return nil, err
 		}
@@ -93,17 +135,14 @@ func (w *pagesWriter) append(start uint64, b []byte, stats *pageCounts) ([]specs
 }
 
 // whole writes b, whole pages, zeros and all.
-func (w *pagesWriter) whole(start uint64, b []byte, stats *pageCounts) (specs.Extent, error) {
-	off, err := w.pages.Allocate(int64(len(b)))
+func (w *pagesWriter) whole(start uint64, b []byte, from io.ReaderAt, stats *pageCounts) (specs.Extent, error) {
+	e, err := w.pages.Append(b, from, int64(start))
 	if err != nil {
 		return specs.Extent{}, err
 	}
-	if _, err := w.pages.File().WriteAt(b, off); err != nil {
-		return specs.Extent{}, err
-	}
-	n := uint64(len(b) / pageSize)
-	stats.written += int64(n)
-	return specs.Extent{Start: start, Count: n, File: w.pages.Number(), Offset: uint64(off), Sum: image.Sum(b)}, nil
+	e.Start = start
+	stats.written += int64(e.Count)
+	return e, nil
 }
 
 // pageCounts counts pages by what became of them.
@@ -117,11 +156,13 @@ func (w *dataWriter) file(f *os.File, size int64) ([]specs.Extent, error) {
 	if size == 0 {
 		return nil, nil
 	}
-	if w.one == nil {
-		var err error
-		if w.one, err = newPagesWriter(w.out); err != nil {
-			return nil, err
-		}
+	one, err := w.data()
+	if err != nil {
+		return nil, err
+	}
+	from, err := w.again(f)
+	if err != nil {
+		return nil, err
 	}
 	var all []specs.Extent
 	var counts pageCounts
@@ -138,7 +179,7 @@ func (w *dataWriter) file(f *os.File, size int64) ([]specs.Extent, error) {
 			return nil, err
 		}
 		for at = data &^ (pageSize - 1); at < min(hole, size); {
-			n, err := f.ReadAt(w.one.buf[:min(chunk, hole-at)], at)
+			n, err := f.ReadAt(one.buf[:min(chunk, hole-at)], at)
 			if err != nil && !errors.Is(err, io.EOF) {
 				return nil, err
 			}
@@ -146,8 +187,8 @@ func (w *dataWriter) file(f *os.File, size int64) ([]specs.Extent, error) {
 				return all, nil
 			}
 			full := (n + pageSize - 1) &^ (pageSize - 1)
-			clear(w.one.buf[n:full])
-			extents, err := w.one.append(uint64(at), w.one.buf[:full], &counts)
+			clear(one.buf[n:full])
+			extents, err := one.append(uint64(at), one.buf[:full], from, &counts)
 			if err != nil {
 				return nil, err
 			}
@@ -158,23 +199,21 @@ func (w *dataWriter) file(f *os.File, size int64) ([]specs.Extent, error) {
 	return all, nil
 }
 
-// bytes saves what is in memory, as the contents of a file are.
-func (w *dataWriter) bytes(b []byte) ([]specs.Extent, error) {
+// bytes saves what is in memory, as the contents of a file are. from has the same.
+func (w *dataWriter) bytes(b []byte, from io.ReaderAt) ([]specs.Extent, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.one == nil {
-		var err error
-		if w.one, err = newPagesWriter(w.out); err != nil {
-			return nil, err
-		}
+	one, err := w.data()
+	if err != nil {
+		return nil, err
 	}
 	var all []specs.Extent
 	var counts pageCounts
 	for at := uint64(0); len(b) > 0; {
-		n := copy(w.one.buf, b)
+		n := copy(one.buf, b)
 		full := (n + pageSize - 1) &^ (pageSize - 1)
-		clear(w.one.buf[n:full])
-		extents, err := w.one.append(at, w.one.buf[:full], &counts)
+		clear(one.buf[n:full])
+		extents, err := one.append(at, one.buf[:full], from, &counts)
 		if err != nil {
 			return nil, err
 		}
@@ -185,7 +224,14 @@ func (w *dataWriter) bytes(b []byte) ([]specs.Extent, error) {
 }
 
 func (w *dataWriter) close() {
-	if w != nil && w.one != nil {
+	if w == nil {
+		return
+	}
+	if w.one != nil {
 		w.one.close()
 	}
+	for _, f := range w.kept {
+		f.Close()
+	}
+	w.kept = nil
 }

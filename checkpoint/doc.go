@@ -16,7 +16,8 @@
 //     kind in the table of kinds.go.
 //  5. memory (memory.go, pages.go): areas, then pages, in parallel.
 //  6. the container's own: tmpfs, hostname, System V objects.
-//  7. the image is sealed and committed; the tasks are killed after, or let go.
+//  7. the image is sealed and committed; the tasks are killed after, or let go. Of an image
+//     that goes into a stream the contents are read once more for that, and sent.
 //
 // One file stands for one kernel object, with the same name here, in specs, in
 // restore and in e2e/programs.

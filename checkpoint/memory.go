@@ -15,7 +15,7 @@ import (
 // saveMemory writes every address space once: its areas, then its pages, the
 // pages of all spaces in parallel.
 func (d *dump) saveMemory(ctx context.Context) error {
-	var jobs []pageJob
+	found := map[*process][]pageJob{}
 	records := map[*process]*specs.Memory{}
 	for _, p := range d.live() {
 		if id := sharer(d, p, kcmpVM, func(o *process) specs.ID { return o.memory }); id != 0 {
@@ -35,11 +35,13 @@ func (d *dump) saveMemory(ctx context.Context) error {
 		if err := d.saveExe(p); err != nil {
 			return err
 		}
-		found, err := d.findPages(p, m)
-		if err != nil {
+		if found[p], err = d.findPages(p, m); err != nil {
 			return &Error{"scan memory", p.nspid, err}
 		}
-		jobs = append(jobs, found...)
+	}
+	var jobs []pageJob
+	for _, p := range d.forkOrder() {
+		jobs = append(jobs, found[p]...)
 	}
 	if err := d.writePages(ctx, jobs); err != nil {
 		return err

@@ -81,8 +81,11 @@ func hasPages(a *specs.Area) bool {
 
 // writePages writes all jobs, by as many writers as there are processors.
 func (d *dump) writePages(ctx context.Context, jobs []pageJob) error {
-	// A small tree is not worth a second file.
+	// A small tree is not worth a second file; a stream takes one page after the other.
 	workers := min(runtime.GOMAXPROCS(0), 8, 1+len(jobs)/16)
+	if d.out.Ordered() {
+		workers = 1
+	}
 	queue := make(chan []pageJob)
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
@@ -132,8 +135,8 @@ func (d *dump) pageWorker(queue <-chan []pageJob, mu *sync.Mutex) error {
 				}
 			}
 			b := w.buf[:j.end-j.start]
-			if err := readMemory(j.p, j.start, b, j.gentle); err != nil {
-				return &Error{fmt.Sprintf("read memory at %x", j.start), j.p.nspid, err}
+			if _, err := j.from().ReadAt(b, int64(j.start)); err != nil {
+				return err
 			}
 			extents, err := w.job(&j, b, &counts)
 			if err != nil {
@@ -154,9 +157,9 @@ func (d *dump) pageWorker(queue <-chan []pageJob, mu *sync.Mutex) error {
 // job writes the pages of one job, read into b.
 func (w *pagesWriter) job(j *pageJob, b []byte, counts *pageCounts) ([]specs.Extent, error) {
 	if !j.zeros {
-		return w.append(j.start, b, counts)
+		return w.append(j.start, b, j.from(), counts)
 	}
-	e, err := w.whole(j.start, b, counts)
+	e, err := w.whole(j.start, b, j.from(), counts)
 	return []specs.Extent{e}, err
 }
 
@@ -168,21 +171,31 @@ func (d *dump) hasRelatives(p *process) bool {
 	})
 }
 
-// readMemory reads a task's memory. process_vm_readv(2) is fast, but it pins the
+// taskMemory is the memory of a task, which is read at its addresses. gentle is as in
+// pageJob.
+type taskMemory struct {
+	p      *process
+	gentle bool
+}
+
+// from is where the pages of the job are.
+func (j *pageJob) from() taskMemory { return taskMemory{j.p, j.gentle} }
+
+// ReadAt implements io.ReaderAt. process_vm_readv(2) is fast, but it pins the
 // pages, for which the kernel ends copy-on-write sharing
 // (gup_must_unshare of mm/internal.h); /proc/PID/mem does not, and also reads what the
 // task itself may not.
-func readMemory(p *process, start uint64, b []byte, gentle bool) error {
-	if gentle {
-		_, err := p.mem.ReadAt(b, int64(start))
-		return err
+func (m taskMemory) ReadAt(b []byte, at int64) (int, error) {
+	if !m.gentle {
+		local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
+		remote := []unix.RemoteIovec{{Base: uintptr(at), Len: len(b)}}
+		if n, err := unix.ProcessVMReadv(m.p.at, local, remote, 0); err == nil && n == len(b) {
+			return n, nil
+		}
 	}
-	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
-	remote := []unix.RemoteIovec{{Base: uintptr(start), Len: len(b)}}
-	n, err := unix.ProcessVMReadv(p.at, local, remote, 0)
-	if err == nil && n == len(b) {
-		return nil
+	n, err := m.p.mem.ReadAt(b, at)
+	if err != nil {
+		err = &Error{fmt.Sprintf("read memory at %x", at), m.p.nspid, err}
 	}
-	_, err = p.mem.ReadAt(b, int64(start))
-	return err
+	return n, err
 }

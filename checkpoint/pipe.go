@@ -190,7 +190,8 @@ func (d *dump) pipe(f *openFile, base specs.Description, rec *specs.Pipe) error 
 		return nil
 	}
 	ends.held, rec.Holds = true, true
-	q, err := readQueue(own, base.Flags&unix.O_ACCMODE != unix.O_WRONLY, size)
+	from := &queued{own, base.Flags&unix.O_ACCMODE != unix.O_WRONLY, size}
+	q, err := from.read()
 	if err != nil {
 		return err
 	}
@@ -200,7 +201,7 @@ func (d *dump) pipe(f *openFile, base specs.Description, rec *specs.Pipe) error 
 		return nil
 	}
 	rec.Length = uint64(len(q.data))
-	rec.Pages, err = d.data.bytes(q.data)
+	rec.Pages, err = d.data.bytes(q.data, padded{from})
 	return err
 }
 

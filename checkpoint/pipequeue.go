@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,31 @@ func readQueue(f *os.File, reads bool, size int) (*queue, error) {
 		return copyQueue(fd, size, total)
 	}
 	return copyQueue(int(f.Fd()), size, total)
+}
+
+// queued is the data of a pipe for who reads it once more.
+type queued struct {
+	f     *os.File
+	reads bool
+	size  int
+}
+
+func (p *queued) read() (*queue, error) { return readQueue(p.f, p.reads, p.size) }
+
+// ReadAt implements io.ReaderAt.
+func (p *queued) ReadAt(b []byte, at int64) (int, error) {
+	q, err := p.read()
+	if err != nil {
+		return 0, err
+	}
+	if at >= int64(len(q.data)) {
+		return 0, io.EOF
+	}
+	n := copy(b, q.data[at:])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 func copyQueue(fd, size, total int) (*queue, error) {

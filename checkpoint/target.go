@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 
+	"github.com/rethaw/rethaw/image"
 	"github.com/sirupsen/logrus"
 )
 
@@ -43,6 +44,8 @@ type Target struct {
 type Options struct {
 	// Image is the directory to be made.
 	Image string
+	// Create, if not nil, begins an image that goes elsewhere (image.CreateStream).
+	Create func() (*image.Writer, error)
 	// LeaveRunning lets the tasks go on afterwards instead of killing them.
 	LeaveRunning bool
 	// TCPEstablished saves TCP connections that lead out of the tree, TCPClose
@@ -56,6 +59,9 @@ type Options struct {
 	// answers requests of the container (internal/ask): the tree may be connected to
 	// it. nil for none.
 	Answers func(inode uint64) bool
+	// Frozen is called when all tasks stand still and nothing has been saved yet. An
+	// error lets them go on and fails the checkpoint. nil for nothing to do.
+	Frozen func(ctx context.Context) error
 	// Committed is called when the image is whole and on stable storage, and before
 	// the tasks are killed: they are still stopped, or run again with LeaveRunning.
 	// An error lets them go on and fails the checkpoint; the image stays. nil for

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -24,43 +25,44 @@ func saveTmpfs(d *dump) error {
 	if len(list) == 0 {
 		return nil
 	}
-	file, err := d.out.Member(tmpfsArchive)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	buffered := bufio.NewWriterSize(file, 64<<10)
-	w := pax.NewWriter(buffered)
-	for _, m := range list {
-		if err := d.saveMount(w, m); err != nil {
-			return fmt.Errorf("save tmpfs %s: %w", m.Mountpoint, err)
+	told := false
+	return d.out.Fill(tmpfsArchive, func(to io.Writer) error {
+		buffered := bufio.NewWriterSize(to, 64<<10)
+		w := pax.NewWriter(buffered)
+		for _, m := range list {
+			r, err := d.saveMount(w, m)
+			if err == nil && !told {
+				err = d.out.Put(0, r)
+			}
+			if err != nil {
+				return fmt.Errorf("save tmpfs %s: %w", m.Mountpoint, err)
+			}
 		}
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	if err := buffered.Flush(); err != nil {
-		return err
-	}
-	return file.Close()
+		told = true
+		if err := w.Close(); err != nil {
+			return err
+		}
+		return buffered.Flush()
+	})
 }
 
-func (d *dump) saveMount(w *pax.Writer, m *mountinfo.Info) error {
+// saveMount writes the files of one mount and describes it.
+func (d *dump) saveMount(w *pax.Writer, m *mountinfo.Info) (*specs.Tmpfs, error) {
 	r := &specs.Tmpfs{
 		Point: m.Mountpoint, Archive: tmpfsArchive, Options: m.Options + "," + m.VFSOptions, Source: m.Source, Offset: w.Written(),
 	}
 	before := w.Entries()
 	dir, err := d.openMount(m)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer dir.Close()
-	walk := &tmpfsWalk{w: w, mount: uint64(m.ID), links: map[uint64]hardLink{}, buf: make([]byte, 256<<10)}
+	walk := &tmpfsWalk{w: w, save: pax.NewSaver(w), mount: uint64(m.ID), links: map[uint64]hardLink{}}
 	if err := walk.top(dir, strings.TrimPrefix(m.Mountpoint, "/")); err != nil {
-		return kernel.NeedFor(err, "files of all users can be read without a trace", unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER)
+		return nil, kernel.NeedFor(err, "files of all users can be read without a trace", unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER)
 	}
 	r.Bytes, r.Entries = w.Written()-r.Offset, w.Entries()-before
-	return d.out.Put(0, r)
+	return r, nil
 }
 
 // ownTmpfs finds the tmpfs mounts that belong to the container: each filesystem

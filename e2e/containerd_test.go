@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -24,6 +25,10 @@ func TestContainerd(t *testing.T) {
 		t.Skipf("no containerd: %v", err)
 	}
 	id := fmt.Sprintf("rethaw-e2e-%d", os.Getpid())
+	base := filepath.Join(t.TempDir(), "base")
+	if said, err := exec.Command("cp", "-a", d.Rootfs, base).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v: %s", err, said)
+	}
 	if got := d.Run(id, nil, "/bin/sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.05; done"); got.Code != 0 {
 		t.Skipf("containerd can run no container here: %v", got)
 	}
@@ -47,6 +52,8 @@ func TestContainerd(t *testing.T) {
 	refused(t, d.Rethaw("checkpoint", "--leave-running", id), exitUnsupported, id, "--image")
 	refused(t, d.Rethaw("restore", "--runtime", "containerd", "--image", image, id), exitImage)
 	ok(t, d.Rethaw("checkpoint", "--leave-running", "--image", image, id))
+	export := filepath.Join(t.TempDir(), "export")
+	ok(t, d.Rethaw("checkpoint", "--leave-running", "--base", base, "--export", export, id))
 	saved := 0 // the file is empty for a moment at each step
 	rig.Eventually(t, 10*time.Second, "a count", func() bool { saved = count(d.Rootfs); return saved > 0 })
 	if !d.Running(id) {
@@ -61,4 +68,9 @@ func TestContainerd(t *testing.T) {
 	}
 	ok(t, c.TryRethaw("restore", "--detach", "--bundle", c.Bundle, "--image", image, c.ID))
 	rig.Eventually(t, 10*time.Second, "the count to go on in runc's container", func() bool { return count(c.Rootfs) > saved })
+
+	// An export brings its file along.
+	e := r.New(t, rig.Config{Args: []string{"/bin/true"}, Unconfined: true})
+	ok(t, e.TryRethaw("restore", "--detach", "--bundle", e.Bundle, "--import", export, e.ID))
+	grows(e.Rootfs, "out of an export")
 }

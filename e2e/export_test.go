@@ -128,7 +128,7 @@ func TestExportFile(t *testing.T) {
 		{"default", "\x28\xb5\x2f\xfd", nil},
 		{"zstd", "\x28\xb5\x2f\xfd", []string{"-c", "zstd"}},
 		{"gzip", "\x1f\x8b", []string{"--compress", "gzip"}},
-		{"none", "image.rt", []string{"-c", "none", "--print-stats"}},
+		{"none", "././@PaxHeader", []string{"-c", "none", "--print-stats"}},
 	} {
 		ok(t, w.run(nil, p.Container, "checkpoint", append(one.args, "--export", file, p.ID)...))
 		p.AssertGone()

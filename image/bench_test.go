@@ -70,7 +70,7 @@ func BenchmarkUntilSeal(b *testing.B) {
 			b.Fatal(err)
 		}
 		trivial(b, w)
-		if err := w.Seal(); err != nil {
+		if err := w.Seal(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()

@@ -39,7 +39,8 @@ func codecs() []codec {
 	return []codec{{
 		name: Zstd, magic: []byte{0x28, 0xb5, 0x2f, 0xfd}, // RFC 8878, 3.1.1
 		write: func(w io.Writer) (io.WriteCloser, error) {
-			return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest))
+			// The memory of the encoder is several windows.
+			return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
 		},
 		read: func(r io.Reader) (io.ReadCloser, error) {
 			d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))

@@ -32,17 +32,18 @@ type Stats struct {
 
 // Seal ends the records: what was put is handed to the kernel, whole and
 // consistent, and no more can come. From here on nothing of the container is
-// needed, so it may run again. Commit calls Seal if the caller has not.
-func (w *Writer) Seal() error {
+// needed, so it may run again; a stream has taken all bytes by then. Commit calls Seal
+// if the caller has not.
+func (w *Writer) Seal(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.seal(); err != nil {
+	if err := w.seal(ctx); err != nil {
 		return fmt.Errorf("seal image %s: %w", w.Path(), err)
 	}
 	return nil
 }
 
-func (w *Writer) seal() error {
+func (w *Writer) seal(ctx context.Context) error {
 	if w.sealed && w.failed == nil && !w.closed {
 		return nil
 	}
@@ -59,6 +60,10 @@ func (w *Writer) seal() error {
 		return err
 	}
 	w.sealed = true
+	if err := w.store.seal(ctx, w); err != nil {
+		w.failed = err
+		return err
+	}
 	return nil
 }
 
@@ -74,69 +79,30 @@ func (w *Writer) Commit(ctx context.Context) (Stats, error) {
 	if w.closed {
 		return Stats{}, fmt.Errorf("commit image %s: %w", w.Path(), ErrClosed)
 	}
-	stats, err := w.commit(ctx)
+	err := w.seal(ctx)
+	var stats Stats
+	if err == nil {
+		stats, err = w.store.commit(ctx, w)
+	}
 	w.closeFiles()
 	if err == nil {
 		return stats, nil
 	}
 	err = full(fmt.Errorf("commit image %s: %w", w.Path(), err))
-	path := w.partial.path
-	if closing := w.partial.abort(); closing != nil {
-		err = fmt.Errorf("%w (and %s is left behind: %w)", err, path, closing)
+	if closing := w.store.abort(); closing != nil {
+		err = fmt.Errorf("%w (and something is left behind: %w)", err, closing)
 	}
-	return stats, err
+	return Stats{}, err
 }
 
-// syncEarly is how many bytes of pages and members are synced while their digests are
-// computed. Fewer wait for image.rt, so that the journal is committed once.
-const syncEarly = 16 << 20
-
-func (w *Writer) commit(ctx context.Context) (Stats, error) {
-	if err := w.seal(); err != nil {
-		return Stats{}, err
-	}
-	names, err := w.partial.names()
-	if err != nil {
-		return Stats{}, err
-	}
-	set, err := openMembers(&w.partial.directory, names)
-	if err != nil {
-		return Stats{}, err
-	}
-	defer set.close()
-	if w.durable {
-		set.startWriteback(w.records)
-	}
+// complete checks that the files which records name are among names.
+func (w *Writer) complete(names []string) error {
 	for _, name := range w.named {
 		if !slices.Contains(names, name) {
-			return Stats{}, fmt.Errorf("a record names the file %q, which was not written", name)
+			return fmt.Errorf("a record names the file %q, which was not written", name)
 		}
 	}
-	var early errgroup.Group
-	if w.durable && set.total() >= syncEarly {
-		early.Go(func() error { return set.sync() })
-	}
-	list, err := set.sum(ctx)
-	if syncing := early.Wait(); err == nil {
-		err = syncing
-	}
-	if err != nil {
-		return Stats{}, err
-	}
-	if err := w.finish(ctx, list); err != nil {
-		return Stats{}, err
-	}
-	stats := newStats(len(w.entries)+1, w.size, list.Files)
-	if w.durable {
-		if err := set.sync(w.records, w.partial.file); err != nil {
-			return Stats{}, err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return Stats{}, err
-	}
-	stats.Replaced, err = w.partial.publish(w.durable)
-	return stats, err
+	return nil
 }
 
 // finish writes the records that close image.rt: members, index, digest.

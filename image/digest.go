@@ -27,8 +27,12 @@ const digestDomain = "rethaw image digest 1\n"
 // that of digestDomain and then, for image.rt and each member in the order in which that lists
 // them, the length of the name (u64, little-endian), the name, the size (u64) and the SHA-256 of the bytes. So
 // it is the same for the image as a directory and in any stream, compressed or encrypted, and a
-// signature of it holds for all of them. All bytes are read; progress may be nil.
+// signature of it holds for all of them. All bytes are read, so that a stream has to land first (Land);
+// progress may be nil.
 func (r *Reader) Digest(ctx context.Context, progress func(done, total int64)) (string, error) {
+	if r.dir == nil {
+		return "", errors.New("digest of a stream, which can be read but once")
+	}
 	list := []specs.Member{{Name: specs.ImageFile, Size: r.size}}
 	list = append(list, r.members...)
 	sums := make([][]byte, len(list))

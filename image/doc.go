@@ -41,7 +41,12 @@
 // WriteTo and Receive carry the same files as one tar stream for pipes and for
 // other machines. Receive trusts nothing of it and lands it like a Writer.
 //
+// CreateStream and OpenStream do without the directories between: the first gives
+// a Writer whose Seal sends contents from where they are, the second a Reader whose contents are
+// asked for front to back (Contents, Extents, Load) and are good as a whole when Finish
+// says so. A restore does not see which of the two it reads from.
+//
 // A SealedWriter encrypts that stream to age recipients and lands it as an image of one file, image.age,
-// which is decrypted (package sealed) and received before it is read. Digest is one SHA-256
+// which is decrypted (package sealed) on its way to a reader or a directory. Digest is one SHA-256
 // for the image in whatever form it is kept.
 package image

@@ -3,17 +3,22 @@ package image
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rethaw/rethaw/specs"
 )
 
 // Pages is one pages-N.rp that is being written. Each writer of page data has its
 // own: two in one file would wait for each other at the inode's lock.
 type Pages struct {
-	file   *os.File
-	number uint32
+	// file is nil in a stream, recital in a directory.
+	file    *os.File
+	recital *recital
+	number  uint32
 
 	mu   sync.Mutex
 	size int64
@@ -26,18 +31,50 @@ func (w *Writer) Pages() (*Pages, error) {
 	if err := w.usable(); err != nil {
 		return nil, fmt.Errorf("pages file: %w", err)
 	}
-	number := uint32(len(w.pages) + 1)
-	file, err := w.partial.create(pagesName(number))
+	p, err := w.store.pages(uint32(len(w.pages) + 1))
 	if err != nil {
 		return nil, full(fmt.Errorf("pages file: %w", err))
 	}
-	p := &Pages{file: file, number: number}
 	w.pages = append(w.pages, p)
 	return p, nil
 }
 
+// Append adds b, whole pages and not more than MaxAppend bytes, and describes it as an
+// extent, whose Start is left to the caller. from has the same bytes at offset at: a
+// stream, which must tell the sums of all bytes before the first of them, takes them
+// from there while the image is sealed.
+func (p *Pages) Append(b []byte, from io.ReaderAt, at int64) (specs.Extent, error) {
+	page := os.Getpagesize()
+	if len(b) == 0 || len(b)%page != 0 || len(b) > MaxAppend {
+		return specs.Extent{}, fmt.Errorf("%s: cannot append %d bytes", p.name(), len(b))
+	}
+	e := specs.Extent{Count: uint64(len(b) / page), File: p.number, Sum: Sum(b)}
+	if p.recital != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		e.Offset = uint64(p.size)
+		p.size += int64(len(b))
+		p.recital.add(b, e.Sum, from, at)
+		return e, nil
+	}
+	offset, err := p.Allocate(int64(len(b)))
+	if err != nil {
+		return e, err
+	}
+	e.Offset = uint64(offset)
+	if _, err := p.file.WriteAt(b, offset); err != nil {
+		return e, full(err)
+	}
+	return e, nil
+}
+
+// MaxAppend is the most that Append takes, in bytes.
+const MaxAppend = 1 << 20
+
+func (p *Pages) name() string { return pagesName(p.number) }
+
 // File is open for reading and writing and may be handed to the tasks, who pwrite
-// their own pages. All must have done so before Commit.
+// their own pages. All must have done so before Commit. A stream has none.
 func (p *Pages) File() *os.File { return p.file }
 
 // Number is N of pages-N.rp, from 1, for Extent.File.
@@ -48,8 +85,8 @@ func (p *Pages) Number() uint32 { return p.number }
 // from the filesystem at once, where it can (fallocate(2)): a full disk shows here
 // and not in the middle of the pages, and writing is faster.
 func (p *Pages) Allocate(bytes int64) (offset int64, err error) {
-	if bytes < 0 || bytes > maxAllocation {
-		return 0, fmt.Errorf("%s: cannot allocate %d bytes", p.file.Name(), bytes)
+	if p.file == nil || bytes < 0 || bytes > maxAllocation {
+		return 0, fmt.Errorf("%s: cannot allocate %d bytes", p.name(), bytes)
 	}
 	page := int64(os.Getpagesize())
 	bytes = (bytes + page - 1) / page * page

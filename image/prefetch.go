@@ -6,8 +6,11 @@ import (
 
 // Prefetch asks the kernel to read the page and member files into its cache, in the order
 // in which they are listed and not more than limit bytes. It does not wait for the disk, and
-// what fails is left to those who read.
+// what fails is left to those who read. A stream is read when it is asked for.
 func (r *Reader) Prefetch(limit int64) {
+	if r.dir == nil {
+		return
+	}
 	for _, m := range r.members {
 		size := min(m.Size, limit)
 		if size <= 0 {

@@ -20,7 +20,9 @@ import (
 // concurrent use. The records that it gives are shared between all who ask and
 // must not be changed.
 type Reader struct {
-	dir *directory
+	// dir is nil for a stream, stream for a directory.
+	dir    *directory
+	stream *incoming
 	*contents
 
 	mu    sync.Mutex
@@ -148,6 +150,9 @@ func (d *directory) present(m specs.Member) error {
 func (r *Reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.stream != nil {
+		return r.stream.stop()
+	}
 	for _, file := range r.pages {
 		file.Close()
 	}
@@ -159,8 +164,13 @@ func (r *Reader) Close() error {
 	return err
 }
 
-// Path is the directory of the image.
-func (r *Reader) Path() string { return r.dir.path }
+// Path is the directory of the image, "stream" without one.
+func (r *Reader) Path() string {
+	if r.dir == nil {
+		return "stream"
+	}
+	return r.dir.path
+}
 
 // Header is the header of the image.
 func (r *Reader) Header() *specs.Header { return r.header }
@@ -172,7 +182,7 @@ func (r *Reader) Members() []specs.Member { return r.members }
 func (r *Reader) Record(id specs.ID) (specs.Record, error) {
 	i, ok := r.byID[id]
 	if !ok {
-		return nil, fmt.Errorf("%s: object %d: %w", r.dir.path, id, ErrNoRecord)
+		return nil, fmt.Errorf("%s: object %d: %w", r.Path(), id, ErrNoRecord)
 	}
 	return r.records[i], nil
 }
@@ -198,7 +208,7 @@ func Get[T specs.Record](r *Reader, id specs.ID) (T, error) {
 	}
 	typed, ok := record.(T)
 	if !ok {
-		return none, &Error{Kind: ErrCorrupt, Path: r.dir.path, Record: r.byID[id], Offset: r.entries[r.byID[id]].offset,
+		return none, &Error{Kind: ErrCorrupt, Path: r.Path(), Record: r.byID[id], Offset: r.entries[r.byID[id]].offset,
 			Detail: fmt.Sprintf("object %d is a %T and should be a %v", id, record, reflect.TypeFor[T]())}
 	}
 	return typed, nil
@@ -216,10 +226,16 @@ func Each[T specs.Record](r *Reader) iter.Seq2[specs.ID, T] {
 }
 
 // PagesFile is the pages file n, opened for reading once for all who ask. It is
-// the reader's to close, and to be read with ReadAt.
+// the reader's to close, and to be read with ReadAt. What a stream has as such Load tells.
 func (r *Reader) PagesFile(n uint32) (*os.File, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.stream != nil {
+		if n != 0 {
+			return nil, fmt.Errorf("stream: %s cannot be read as a file: %w", pagesName(n), ErrOrder)
+		}
+		return r.stream.windowFile()
+	}
 	if file, ok := r.pages[n]; ok {
 		return file, nil
 	}
@@ -232,11 +248,11 @@ func (r *Reader) PagesFile(n uint32) (*os.File, error) {
 }
 
 // Member opens the file name of the image for reading. It is the caller's to
-// close.
+// close. A stream has no files (Contents).
 func (r *Reader) Member(name string) (*os.File, error) {
 	want, ok := r.sizes[name]
-	if !ok {
-		return nil, fmt.Errorf("%s: file %.100q: %w", r.dir.path, name, ErrNoRecord)
+	if !ok || r.dir == nil {
+		return nil, fmt.Errorf("%s: file %.100q: %w", r.Path(), name, ErrNoRecord)
 	}
 	file, size, err := r.dir.open(name)
 	if err != nil {

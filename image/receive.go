@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -27,27 +28,47 @@ const maxRecords = 16 << 30
 // nothing more. On any error dir is as it was. A source that blocks is not
 // interrupted by ctx: close it.
 func Receive(ctx context.Context, from io.Reader, dir string) (Stats, error) {
-	p, err := newPartial(dir)
-	if err != nil {
+	r := &receiver{source: &source{Reader: from}}
+	defer r.close()
+	return r.land(ctx, dir, func() error {
+		return r.begin(ctx, func() (*os.File, error) { return r.partial.create(specs.ImageFile) })
+	})
+}
+
+// land has begin read the records and puts the image at dir.
+func (r *receiver) land(ctx context.Context, dir string, begin func() error) (Stats, error) {
+	var err error
+	if r.partial, err = newPartial(dir); err != nil {
 		return Stats{}, fmt.Errorf("receive image: %w", err)
 	}
-	r := &receiver{partial: p, source: &source{Reader: from}}
-	stats, err := r.receive(ctx)
-	if err != nil {
-		err = full(fmt.Errorf("receive image %s: %w", filepath.Join(p.parent.path, p.base), r.explain(err)))
+	var stats Stats
+	if err = begin(); err == nil {
+		stats, err = r.rest(ctx)
 	}
-	if closing := p.abort(); err != nil {
+	if err != nil {
+		err = full(fmt.Errorf("receive image %s: %w", filepath.Join(r.partial.parent.path, r.partial.base), r.explain(err)))
+	}
+	if closing := r.partial.abort(); err != nil {
 		err = errors.Join(err, closing)
 	}
 	return stats, err
 }
 
-// receiver is one run of Receive.
+// receiver reads one stream.
 type receiver struct {
-	partial  *partial
 	source   *source
+	plain    io.ReadCloser
+	archive  *tar.Reader
 	contents *contents
 	missing  []specs.Member
+	// partial is where the image lands, if it lands.
+	partial *partial
+}
+
+func (r *receiver) close() {
+	if r.plain != nil {
+		r.plain.Close()
+	}
 }
 
 // source remembers the error of the reader that it wraps, so that a broken
@@ -84,55 +105,70 @@ func (r *receiver) explain(err error) error {
 	return &Error{Kind: kind, Path: "stream", Record: -1, Offset: -1, Err: err}
 }
 
-func (r *receiver) receive(ctx context.Context) (Stats, error) {
-	plain, err := decompress(r.source)
-	if err != nil {
-		return Stats{}, readError{err}
+// begin reads image.rt, which it puts into a file that create makes.
+func (r *receiver) begin(ctx context.Context, create func() (*os.File, error)) (err error) {
+	if r.plain, err = decompress(r.source); err != nil {
+		return readError{err}
 	}
-	defer plain.Close()
-	archive := tar.NewReader(plain)
+	r.archive = tar.NewReader(r.plain)
+	header, err := r.next()
+	if err == io.EOF {
+		return bad(ErrNotImage, "stream", "it is no archive that holds an %s", specs.ImageFile)
+	}
+	if err != nil {
+		return err
+	}
+	return r.records(ctx, header, create)
+}
+
+// next gives the next entry, io.EOF at the end.
+func (r *receiver) next() (*tar.Header, error) {
+	header, err := r.archive.Next()
+	if err != nil && err != io.EOF {
+		return nil, readError{err}
+	}
+	return header, err
+}
+
+// rest takes the files behind image.rt.
+func (r *receiver) rest(ctx context.Context) (Stats, error) {
 	for {
-		header, err := archive.Next()
+		header, err := r.next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return Stats{}, readError{err}
+			return Stats{}, err
 		}
-		if err := r.entry(ctx, archive, header); err != nil {
+		m, err := r.member(header)
+		if err != nil {
+			return Stats{}, err
+		}
+		if err := r.file(ctx, m); err != nil {
 			return Stats{}, err
 		}
 	}
-	if r.contents == nil {
-		return Stats{}, bad(ErrNotImage, "stream", "it is no archive that holds an %s", specs.ImageFile)
-	}
-	if len(r.missing) > 0 {
-		return Stats{}, bad(ErrTruncated, "stream", "it ends before %s", r.missing[0].Name)
-	}
-	if err := atEnd(plain); err != nil {
+	if err := r.atEnd(); err != nil {
 		return Stats{}, err
 	}
 	return r.commit(ctx)
 }
 
-// entry takes one file of the archive.
-func (r *receiver) entry(ctx context.Context, archive *tar.Reader, header *tar.Header) error {
+// member finds the file of an entry among those that have not come yet.
+func (r *receiver) member(header *tar.Header) (specs.Member, error) {
 	if err := checkEntry(header); err != nil {
-		return err
-	}
-	if r.contents == nil {
-		return r.records(ctx, archive, header)
+		return specs.Member{}, err
 	}
 	i := slices.IndexFunc(r.missing, func(m specs.Member) bool { return m.Name == header.Name })
 	if i < 0 {
-		return bad(ErrCorrupt, "stream", "the file %q is not part of the image, or came before", header.Name)
+		return specs.Member{}, bad(ErrCorrupt, "stream", "the file %q is not part of the image, or came before", header.Name)
 	}
 	m := r.missing[i]
 	r.missing = slices.Delete(r.missing, i, i+1)
 	if header.Size != m.Size {
-		return bad(ErrCorrupt, "stream", "the file %q has %d bytes and should have %d", m.Name, header.Size, m.Size)
+		return m, bad(ErrCorrupt, "stream", "the file %q has %d bytes and should have %d", m.Name, header.Size, m.Size)
 	}
-	return r.file(ctx, archive, m)
+	return m, nil
 }
 
 // checkEntry refuses all that WriteTo does not write: names that are paths, links,
@@ -153,7 +189,10 @@ func checkEntry(header *tar.Header) error {
 }
 
 // records takes image.rt, which tells what else must come.
-func (r *receiver) records(ctx context.Context, archive *tar.Reader, header *tar.Header) error {
+func (r *receiver) records(ctx context.Context, header *tar.Header, create func() (*os.File, error)) error {
+	if err := checkEntry(header); err != nil {
+		return err
+	}
 	if header.Name != specs.ImageFile {
 		return bad(ErrNotImage, "stream", "it begins with the file %q, not with %s", header.Name, specs.ImageFile)
 	}
@@ -161,7 +200,7 @@ func (r *receiver) records(ctx context.Context, archive *tar.Reader, header *tar
 		return bad(ErrCorrupt, "stream", "%s of %d bytes", header.Name, header.Size)
 	}
 	// The first bytes are looked at before room is made for all the rest.
-	begin := bufio.NewReaderSize(archive, 64<<10)
+	begin := bufio.NewReaderSize(r.archive, 64<<10)
 	magic, err := begin.Peek(min(specs.PrologueSize, int(header.Size)))
 	if err != nil {
 		return readError{err}
@@ -169,24 +208,37 @@ func (r *receiver) records(ctx context.Context, archive *tar.Reader, header *tar
 	if len(magic) < len(specs.Magic) || string(magic[:len(specs.Magic)]) != specs.Magic {
 		return bad(ErrNotImage, "stream", "%s begins with %q", header.Name, magic)
 	}
-	if err := r.file(ctx, begin, specs.Member{Name: header.Name, Size: header.Size}); err != nil {
+	file, err := create()
+	if err != nil {
 		return err
 	}
-	r.contents, err = load(&r.partial.directory, false)
-	if err == nil {
+	defer file.Close()
+	if err := fillFile(ctx, file, begin, specs.Member{Name: header.Name, Size: header.Size}); err != nil {
+		return err
+	}
+	s, err := scan(file, header.Size, file.Name())
+	if err != nil {
+		return err
+	}
+	if r.contents, err = newContents(s); err == nil {
 		r.missing = slices.Clone(r.contents.members)
 	}
 	return err
 }
 
-// file writes one file. Its room is allocated first, where the filesystem can, so
-// that a full disk shows at once.
-func (r *receiver) file(ctx context.Context, from io.Reader, m specs.Member) error {
+// file writes one file.
+func (r *receiver) file(ctx context.Context, m specs.Member) error {
 	file, err := r.partial.create(m.Name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
+	return fillFile(ctx, file, r.archive, m)
+}
+
+// fillFile writes a file. Its room is allocated first, where the filesystem can, so
+// that a full disk shows at once.
+func fillFile(ctx context.Context, file *os.File, from io.Reader, m specs.Member) error {
 	if m.Size > 0 {
 		err := retry(func() error { return unix.Fallocate(int(file.Fd()), 0, 0, m.Size) })
 		if err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) {
@@ -196,11 +248,14 @@ func (r *receiver) file(ctx context.Context, from io.Reader, m specs.Member) err
 	return copyMember(ctx, file, from, m, file.Name())
 }
 
-// atEnd reads what follows the archive: some zeros at most. It also makes the
-// decompressor compare its own checksum.
-func atEnd(plain io.Reader) error {
+// atEnd checks that all has come, and reads what follows the archive: some zeros at
+// most. It also makes the decompressor compare its own checksum.
+func (r *receiver) atEnd() error {
+	if len(r.missing) > 0 {
+		return bad(ErrTruncated, "stream", "it ends before %s", r.missing[0].Name)
+	}
 	const most = 1 << 20
-	b, err := io.ReadAll(io.LimitReader(plain, most+1))
+	b, err := io.ReadAll(io.LimitReader(r.plain, most+1))
 	if err != nil {
 		return readError{err}
 	}

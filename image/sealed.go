@@ -14,41 +14,53 @@ import (
 )
 
 // SealedWriter writes an encrypted image: a directory whose one file, specs.SealedFile, is the
-// stream of WriteTo, encrypted (package sealed). It is published as other images are.
+// stream of WriteTo or CreateStream, encrypted (package sealed). It is published as other images are.
 type SealedWriter struct {
 	partial *partial
-	to      []sealed.Recipient
+	file    *os.File
+	stream  *Compressor
 }
 
-// CreateSealed begins an encrypted image at dir, under the conditions of Create. The caller ends with
-// Commit or Abort, and may always defer Abort.
+// CreateSealed begins an encrypted image at dir, under the conditions of Create. The caller writes the
+// stream, uncompressed, ends with Commit or Abort, and may always defer Abort.
 func CreateSealed(dir string, to []sealed.Recipient) (*SealedWriter, error) {
 	p, err := newPartial(dir)
 	if err != nil {
 		return nil, full(fmt.Errorf("create encrypted image: %w", err))
 	}
-	return &SealedWriter{p, to}, nil
-}
-
-// Commit encrypts the image of r and puts the result in its place, on stable storage. If it fails, what
-// stood there is as it was.
-func (w *SealedWriter) Commit(ctx context.Context, r *Reader) error {
-	if err := w.commit(ctx, r); err != nil {
-		return full(fmt.Errorf("encrypt image %s: %w", filepath.Join(w.partial.parent.path, w.partial.base), err))
+	w := &SealedWriter{partial: p}
+	if w.file, err = p.create(specs.SealedFile); err == nil {
+		w.stream, err = Compress(w.file, Zstd, to)
 	}
-	return nil
-}
-
-func (w *SealedWriter) commit(ctx context.Context, r *Reader) error {
-	file, err := w.partial.create(specs.SealedFile)
 	if err != nil {
+		return nil, errors.Join(w.explain(err), w.Abort())
+	}
+	return w, nil
+}
+
+// Write takes a part of the stream.
+func (w *SealedWriter) Write(b []byte) (int, error) {
+	n, err := w.stream.Write(b)
+	return n, w.explain(err)
+}
+
+// Commit puts the image in its place, on stable storage. If it fails, what stood there is as it was.
+func (w *SealedWriter) Commit(ctx context.Context) error { return w.explain(w.commit(ctx)) }
+
+func (w *SealedWriter) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return full(fmt.Errorf("encrypt image %s: %w", filepath.Join(w.partial.parent.path, w.partial.base), err))
+}
+
+func (w *SealedWriter) commit(ctx context.Context) error {
+	stream := w.stream
+	w.stream = nil
+	if err := stream.Close(); err != nil {
 		return err
 	}
-	defer file.Close()
-	if err := WriteSealed(ctx, r, file, Zstd, w.to); err != nil {
-		return err
-	}
-	if err := file.Sync(); err != nil {
+	if err := w.file.Sync(); err != nil {
 		return err
 	}
 	if err := w.partial.file.Sync(); err != nil {
@@ -57,12 +69,21 @@ func (w *SealedWriter) commit(ctx context.Context, r *Reader) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	_, err = w.partial.publish(true)
+	_, err := w.partial.publish(true)
 	return err
 }
 
 // Abort removes what was not committed, and after Commit the image whose place the new one has taken.
-func (w *SealedWriter) Abort() error { return w.partial.abort() }
+func (w *SealedWriter) Abort() error {
+	if w.stream != nil {
+		w.stream.Abort()
+		w.stream = nil
+	}
+	if w.file != nil {
+		w.file.Close()
+	}
+	return w.partial.abort()
+}
 
 // OpenSealed opens the stream in the encrypted image dir; nil if dir is none.
 func OpenSealed(dir string) (*os.File, error) {

@@ -37,7 +37,10 @@ func seal(t testing.TB, dir string, id *age.X25519Identity) *Reader {
 		t.Fatal(err)
 	}
 	defer w.Abort()
-	if err := w.Commit(t.Context(), r); err != nil {
+	if err := WriteTo(t.Context(), r, w, None); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -93,7 +96,10 @@ func TestSealedDirectoryFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Commit(ctx, r); !errors.Is(err, context.Canceled) {
+	if err := WriteTo(t.Context(), r, w, None); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	if err := w.Abort(); err != nil {
@@ -126,7 +132,14 @@ func TestForgedStreams(t *testing.T) {
 	commit(t, dir)
 	for _, c := range []Codec{Zstd, Gzip, None} {
 		var b bytes.Buffer
-		if err := WriteSealed(t.Context(), open(t, dir), &b, c, []sealed.Recipient{id.Recipient()}); err != nil {
+		z, err := Compress(&b, c, []sealed.Recipient{id.Recipient()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := WriteTo(t.Context(), open(t, dir), z, None); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Close(); err != nil {
 			t.Fatal(err)
 		}
 		whole := b.Bytes()

@@ -2,6 +2,7 @@ package image
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/zeebo/xxh3"
 
-	"github.com/rethaw/rethaw/internal/sealed"
 	"github.com/rethaw/rethaw/specs"
 )
 
@@ -28,32 +28,27 @@ func WriteTo(ctx context.Context, r *Reader, w io.Writer, c Codec) error {
 	return nil
 }
 
-// WriteSealed is WriteTo with all of the stream encrypted; without recipients it is WriteTo.
-func WriteSealed(ctx context.Context, r *Reader, w io.Writer, c Codec, to []sealed.Recipient) error {
-	if len(to) == 0 {
-		return WriteTo(ctx, r, w, c)
-	}
-	cipher, err := sealed.Encrypt(w, to)
-	if err != nil {
-		return err
-	}
-	if err := WriteTo(ctx, r, cipher, c); err != nil {
-		return err // without its end the stream is found cut off
-	}
-	return cipher.Close()
-}
-
 func writeTo(ctx context.Context, r *Reader, w io.Writer, c Codec) error {
 	codec, err := c.find()
 	if err != nil {
 		return err
 	}
-	compressed, err := codec.write(w)
+	if r.dir == nil {
+		return errors.New("it is a stream already")
+	}
+	return sendArchive(w, codec, func(archive *tar.Writer) error { return r.archive(ctx, archive) })
+}
+
+// sendArchive writes a compressed tar, whose entries add adds.
+func sendArchive(w io.Writer, codec codec, add func(*tar.Writer) error) error {
+	// Compressors and tar write in pieces of a few bytes.
+	buffered := bufio.NewWriterSize(w, 256<<10)
+	compressed, err := codec.write(buffered)
 	if err != nil {
 		return err
 	}
 	archive := tar.NewWriter(compressed)
-	err = r.archive(ctx, archive)
+	err = add(archive)
 	if err == nil {
 		err = archive.Close()
 	}
@@ -62,7 +57,15 @@ func writeTo(ctx context.Context, r *Reader, w io.Writer, c Codec) error {
 	if closing := compressed.Close(); err == nil {
 		err = closing
 	}
+	if flushing := buffered.Flush(); err == nil {
+		err = flushing
+	}
 	return err
+}
+
+// entryOf is how a file of an image stands in a stream.
+func entryOf(m specs.Member, made time.Time) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: m.Name, Size: m.Size, Mode: 0o600, ModTime: made}
 }
 
 // archive adds all files.
@@ -96,11 +99,7 @@ func (r *Reader) archiveMember(ctx context.Context, archive *tar.Writer, m specs
 }
 
 func (r *Reader) archiveFile(ctx context.Context, archive *tar.Writer, file *os.File, m specs.Member) error {
-	header := &tar.Header{
-		Typeflag: tar.TypeReg, Name: m.Name, Size: m.Size, Mode: 0o600,
-		ModTime: time.Unix(0, r.header.Created).Truncate(time.Second),
-	}
-	if err := archive.WriteHeader(header); err != nil {
+	if err := archive.WriteHeader(entryOf(m, time.Unix(0, r.header.Created).Truncate(time.Second))); err != nil {
 		return fmt.Errorf("%s: %w", file.Name(), err)
 	}
 	return copyMember(ctx, archive, file, m, file.Name())

@@ -213,6 +213,7 @@ func TestHostileStreams(t *testing.T) {
 				}
 			}
 			archive.Close()
+			whole := bytes.Clone(b.Bytes())
 			parent := t.TempDir()
 			_, err := Receive(t.Context(), &b, filepath.Join(parent, "copy"))
 			if !errors.Is(err, c.want) || c.want != nil && !typed(err) {
@@ -220,6 +221,19 @@ func TestHostileStreams(t *testing.T) {
 			}
 			if c.want != nil {
 				only(t, parent)
+			}
+			// Read as it comes, it has to be in order too.
+			want := c.want
+			if name == "any order" {
+				want = ErrCorrupt
+			}
+			r, err := OpenStream(t.Context(), bytes.NewReader(whole))
+			if err == nil {
+				defer r.Close()
+				err = r.Finish()
+			}
+			if !errors.Is(err, want) || want != nil && !typed(err) {
+				t.Errorf("as it comes: %v", err)
 			}
 		})
 	}
@@ -240,6 +254,10 @@ func TestNoDescriptorStaysOfStreams(t *testing.T) {
 				t.Fatal(err)
 			}
 			WriteTo(t.Context(), r, io.Discard, Gzip)
+			r.Close()
+		}
+		if r, err := OpenStream(t.Context(), bytes.NewReader(b)); err == nil {
+			drain(r)
 			r.Close()
 		}
 	}

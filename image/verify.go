@@ -16,8 +16,12 @@ import (
 // digest, and every extent that has one against its sum, in parallel. progress,
 // which may be nil, is told of the bytes read so far and of all that there are
 // to read, one call at a time. The error is ErrCorrupt or ErrTruncated with the
-// file, and for an extent with the address of the pages.
+// file, and for an extent with the address of the pages. A stream is read to its end
+// (Finish).
 func (r *Reader) Verify(ctx context.Context, progress func(done, total int64)) error {
+	if r.dir == nil {
+		return r.Finish()
+	}
 	if _, err := load(r.dir, true); err != nil {
 		return err
 	}

@@ -3,8 +3,8 @@ package image
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"reflect"
 	"sync"
 
@@ -17,13 +17,13 @@ const flushAt = 1 << 20
 // Writer makes one image. Its methods are safe for concurrent use, but Seal,
 // Commit and Abort must not run beside others.
 type Writer struct {
-	partial  *partial
+	store    store
 	payloads *payloads
 	durable  bool
 	// unchecked lets nonsense through.
 	unchecked bool
 	// records is image.rt.
-	records *os.File
+	records recordFile
 
 	mu      sync.Mutex
 	failed  error
@@ -40,7 +40,6 @@ type Writer struct {
 	refs    *references
 	named   []string // members that records name
 	pages   []*Pages
-	members []*os.File
 }
 
 // Option changes what Create does.
@@ -62,31 +61,41 @@ func WithoutChecks() Option { return func(w *Writer) { w.unchecked = true } }
 // for it, so it is best called before the stop. The caller ends with Commit or
 // Abort, and may always defer Abort.
 func Create(dir string, options ...Option) (*Writer, error) {
-	payloads, err := newPayloads()
-	if err != nil {
-		return nil, err
-	}
-	p, err := newPartial(dir)
+	d, err := newDirectoryStore(dir)
 	if err != nil {
 		return nil, full(fmt.Errorf("create image: %w", err))
 	}
-	records, err := p.create(specs.ImageFile)
+	w, err := newWriter(d, d.records)
 	if err != nil {
-		return nil, errors.Join(full(fmt.Errorf("create image: %w", err)), p.abort())
-	}
-	w := &Writer{
-		partial: p, payloads: payloads, records: records, durable: true,
-		ids: make(map[specs.ID]specs.Type), refs: newReferences(),
+		return nil, errors.Join(err, d.abort())
 	}
 	for _, option := range options {
 		option(w)
 	}
-	go payloads.warm()
 	return w, nil
 }
 
-// Path is where the image will be after Commit.
-func (w *Writer) Path() string { return filepath.Join(w.partial.parent.path, w.partial.base) }
+func newWriter(s store, records recordFile) (*Writer, error) {
+	payloads, err := newPayloads()
+	if err != nil {
+		return nil, err
+	}
+	go payloads.warm()
+	return &Writer{
+		store: s, payloads: payloads, records: records, durable: true,
+		ids: make(map[specs.ID]specs.Type), refs: newReferences(),
+	}, nil
+}
+
+// Path is where the image will be after Commit, "stream" for one that goes into a
+// stream.
+func (w *Writer) Path() string { return w.store.path() }
+
+// Ordered tells that the image is read front to back: first what Fill has written, then
+// the pages files by their numbers. Who restores it needs the contents of files and of
+// shared memory before those of address spaces, and these in the order in which the
+// tasks are made.
+func (w *Writer) Ordered() bool { return w.store.ordered() }
 
 // Put adds the record r of object id. Each ID but 0 stands for one object; 0 is
 // for records that no other refers to. The one Header must be put once, best
@@ -214,28 +223,51 @@ func (w *Writer) append(b []byte) error {
 	return nil
 }
 
-// Member makes a file of the given name in the image, for contents that are no
+// Fill makes a file of the given name in the image, for contents that are no
 // records. Names are 1 to 64 of a-z, 0-9, ".", "-" and "_", a letter first, and
-// not those of the records or of pages files. The file is the caller's to write
-// until Seal; closing it is allowed, Commit and Abort close it too.
+// not those of the records or of pages files. write gives the contents; a stream calls
+// it once more while the image is sealed, and it must give the same then.
+func (w *Writer) Fill(name string, write func(io.Writer) error) error {
+	if err := w.fillable(name); err != nil {
+		return err
+	}
+	if err := w.store.fill(name, write); err != nil {
+		return full(fmt.Errorf("member %q: %w", name, err))
+	}
+	return nil
+}
+
+// Member makes a file as Fill does, for the caller to write until Seal; closing it is
+// allowed, Commit and Abort close it too. Only a directory has such files.
 func (w *Writer) Member(name string) (*os.File, error) {
+	if err := w.fillable(name); err != nil {
+		return nil, err
+	}
+	d, ok := w.store.(*directoryStore)
+	if !ok {
+		return nil, fmt.Errorf("member %q: a stream has no files (use Fill)", name)
+	}
+	file, err := d.member(name)
+	if err != nil {
+		return nil, full(fmt.Errorf("member %q: %w", name, err))
+	}
+	return file, nil
+}
+
+// fillable tells why no member of that name can be made.
+func (w *Writer) fillable(name string) error {
 	if _, ok := pagesNumber(name); ok {
-		return nil, fmt.Errorf("member %q: the name is kept for page data", name)
+		return fmt.Errorf("member %q: the name is kept for page data", name)
 	}
 	if err := checkMember(name); err != nil {
-		return nil, fmt.Errorf("member: %w", err)
+		return fmt.Errorf("member: %w", err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.usable(); err != nil {
-		return nil, fmt.Errorf("member %q: %w", name, err)
+		return fmt.Errorf("member %q: %w", name, err)
 	}
-	file, err := w.partial.create(name)
-	if err != nil {
-		return nil, full(fmt.Errorf("member %q: %w", name, err))
-	}
-	w.members = append(w.members, file)
-	return file, nil
+	return nil
 }
 
 // Abort removes what was written, or after Commit the image that was replaced; where
@@ -245,7 +277,7 @@ func (w *Writer) Abort() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closeFiles()
-	return w.partial.abort()
+	return w.store.abort()
 }
 
 // closeFiles gives back the descriptors of the files. The caller holds mu.
@@ -254,12 +286,6 @@ func (w *Writer) closeFiles() {
 		return
 	}
 	w.closed = true
-	w.records.Close()
-	for _, p := range w.pages {
-		p.file.Close()
-	}
-	for _, m := range w.members {
-		m.Close()
-	}
+	w.store.closeFiles()
 	w.buffer, w.header = nil, nil
 }

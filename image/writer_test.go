@@ -124,15 +124,18 @@ func TestMisuse(t *testing.T) {
 		"extent without room": {put(9, &specs.Shared{Pages: []specs.Extent{{Count: 1, File: 1, Offset: 100 * page}}}), "not within"},
 		"extent without file": {put(9, &specs.Shared{Pages: []specs.Extent{{Count: 1, File: 9}}}), "pages-9.rp"},
 		"dangling": {func(w *Writer) error {
-			return errors.Join(w.Put(9, &specs.Epoll{Watches: []specs.Watch{{File: 77}}}), w.Seal())
+			return errors.Join(w.Put(9, &specs.Epoll{Watches: []specs.Watch{{File: 77}}}), w.Seal(context.Background()))
 		}, "Epoll 9 refers to object 77"},
 		"archive not written": {func(w *Writer) error {
 			err := w.Put(9, &specs.Tmpfs{Archive: "tmpfs-8.tar"})
 			_, failed := w.Commit(t.Context())
 			return errors.Join(err, failed)
 		}, "tmpfs-8.tar"},
-		"put after seal":     {func(w *Writer) error { return errors.Join(w.Seal(), w.Put(9, &specs.UTS{})) }, ErrClosed.Error()},
-		"pages after seal":   {func(w *Writer) error { _, err := w.Pages(); return errors.Join(w.Seal(), err, pagesError(w)) }, ErrClosed.Error()},
+		"put after seal": {func(w *Writer) error { return errors.Join(w.Seal(context.Background()), w.Put(9, &specs.UTS{})) }, ErrClosed.Error()},
+		"pages after seal": {func(w *Writer) error {
+			_, err := w.Pages()
+			return errors.Join(w.Seal(context.Background()), err, pagesError(w))
+		}, ErrClosed.Error()},
 		"member with a path": {func(w *Writer) error { _, err := w.Member("../x"); return err }, "is not made of"},
 		"member hidden":      {func(w *Writer) error { _, err := w.Member(".x"); return err }, "is not made of"},
 		"member of pages":    {func(w *Writer) error { _, err := w.Member("pages-7.rp"); return err }, "kept for page data"},
@@ -192,7 +195,7 @@ func TestClosedByTheUser(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "checkpoint")
 	w := create(t, dir)
 	build(t, w)
-	w.members[0].Close()
+	w.store.(*directoryStore).files[0].Close()
 	w.pages[0].File().Close()
 	if _, err := w.Commit(t.Context()); err != nil {
 		t.Fatal(err)

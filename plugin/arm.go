@@ -121,7 +121,7 @@ func Capture(ctx context.Context, c Container, o checkpoint.Options, e Export) (
 	if e.None() {
 		return captureAs(ctx, c, o, "")
 	}
-	return exported(ctx, c, o, e, captureAs)
+	return exportAs(ctx, c, o, e, captureAs)
 }
 
 func captureAs(ctx context.Context, c Container, o checkpoint.Options, _ string) (*checkpoint.Stats, error) {

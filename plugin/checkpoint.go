@@ -24,15 +24,17 @@ func checkpointAs(ctx context.Context, c Container, o checkpoint.Options, place 
 		return nil, err
 	}
 	defer held.Unlock()
-	if o.Image, err = imageFor(c, t, o.Image); err != nil {
-		return nil, err
+	if o.Create == nil {
+		if o.Image, err = imageFor(c, t, o.Image); err != nil {
+			return nil, err
+		}
 	}
 	if place == "" {
 		place = o.Image
 	}
 	var done func() error
 	if !o.LeaveRunning {
-		if err := endable(c, o.Image); err != nil {
+		if err := endable(c, place); err != nil {
 			return nil, err
 		}
 		if e, ok := c.(ender); ok {

@@ -16,6 +16,10 @@
 // is the running container: Wait stays with it as `runc run` does, Release leaves
 // it to itself.
 //
+// Exports and imports (export.go, import.go) go from the tasks into one stream and from
+// the stream into the tasks; only what asks for a directory, or has the pages in another
+// order, goes through one.
+//
 // Managers - podman, containerd, docker - have a runtime's container beneath each of theirs,
 // which is found with it and counts once (list.go). Podman's containers outlast their
 // end: its own program ends them (ender) and starts them again (restorable), so that its

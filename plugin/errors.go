@@ -28,6 +28,15 @@ var (
 	ErrUnsupported = errors.New("unsupported container")
 )
 
+// takenError tells that there is something where something is to be made.
+type takenError string
+
+// Error implements error.
+func (e takenError) Error() string { return string(e) }
+
+// Is makes the error an ErrExists.
+func (e takenError) Is(target error) bool { return target == ErrExists }
+
 // AmbiguousError lists the containers that a name may mean.
 type AmbiguousError struct {
 	Name       string

@@ -1,18 +1,15 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/rethaw/rethaw/checkpoint"
 	"github.com/rethaw/rethaw/image"
-	"github.com/rethaw/rethaw/internal/private"
 	"github.com/rethaw/rethaw/internal/sealed"
 )
 
@@ -21,6 +18,9 @@ const Standard = "-"
 
 // ErrPlace: there is something at the place of an export that it must not replace.
 var ErrPlace = errors.New("in use for something else")
+
+// errAborted ends a stream that nobody will complete.
+var errAborted = errors.New("export aborted")
 
 // Export says where an image goes as one stream (image.WriteTo), or encrypted.
 type Export struct {
@@ -36,6 +36,12 @@ type Export struct {
 	// To are the recipients to whom all that lasts is encrypted, the stream and the image
 	// in its place; none for plain text.
 	To []sealed.Recipient
+	// IgnoreRootfs leaves out the changes of the root filesystem, IgnoreVolumes the
+	// contents of volumes.
+	IgnoreRootfs, IgnoreVolumes bool
+	// Base is what a root filesystem that is no overlay was a copy of, "" if
+	// that is not known.
+	Base string
 }
 
 // None tells that the image goes nowhere but to its place, as it is.
@@ -43,50 +49,41 @@ func (e Export) None() bool { return e.File == "" && len(e.To) == 0 }
 
 // CheckpointTo is Checkpoint with an export. The tasks stand still until the stream is
 // complete and, in a file, on stable storage; whatever fails before, they go on. The
-// image that the stream is made of is a temporary one, unless o.Image or e.Keep asks
-// for it in plain text.
+// image goes straight into the stream, and encrypted into a directory, unless o.Image or
+// e.Keep asks for a directory in plain text, or o.LeaveRunning for an encrypted directory
+// alone: that is made of a temporary one while the tasks run again.
 func CheckpointTo(ctx context.Context, c Container, o checkpoint.Options, e Export) (*checkpoint.Stats, error) {
-	if len(e.To) > 0 && !o.LeaveRunning && (o.Image != "" || e.Keep || e.File == "") {
-		// What is looked at later is the temporary image.
-		place, err := ImageOf(ctx, c, o.Image)
-		if err != nil {
-			return nil, err
-		}
-		if err := endable(c, place); err != nil {
-			return nil, err
-		}
-	}
-	return exported(ctx, c, o, e, checkpointAs)
+	return exportAs(ctx, c, o, e, checkpointAs)
 }
 
-// exported has take take a checkpoint, and exports it. The last argument of take is where
+// exportAs has take take a checkpoint, and exports it. The last argument of take is where
 // the user finds the image.
-func exported(ctx context.Context, c Container, o checkpoint.Options, e Export,
+func exportAs(ctx context.Context, c Container, o checkpoint.Options, e Export,
 	take func(context.Context, Container, checkpoint.Options, string) (*checkpoint.Stats, error)) (*checkpoint.Stats, error) {
 	if o.Log == nil {
 		o.Log = silent()
 	}
 	// Before anything is stopped: what is wrong with a place is known then.
-	var outs []outlet
-	defer func() {
-		for _, out := range outs {
-			out.abort()
-		}
-	}()
-	if e.File != "" {
-		out, err := e.open()
-		if err != nil {
-			return nil, fmt.Errorf("export: %w", err)
-		}
-		outs = append(outs, out)
-	}
+	var outs outlets
+	defer func() { outs.abort() }()
 	var err error
+	var file *fileOutlet
+	var front *prelude
+	if e.File != "" {
+		if file, err = e.open(); err != nil {
+			return nil, exported(err)
+		}
+		outs = append(outs, file)
+		if front, err = e.prepare(ctx, c, func(said string) { o.Log.Warn(said) }); err != nil {
+			return nil, exported(err)
+		}
+	}
 	if o.Image == "" && (e.Keep || e.File == "") {
 		if o.Image, err = ImageOf(ctx, c, ""); err != nil {
 			return nil, err
 		}
 	}
-	place := o.Image
+	place := cmp.Or(o.Image, e.File)
 	if o.Image != "" && len(e.To) > 0 {
 		w, err := image.CreateSealed(o.Image, e.To)
 		if err != nil {
@@ -94,129 +91,52 @@ func exported(ctx context.Context, c Container, o checkpoint.Options, e Export,
 		}
 		outs = append(outs, sealedOutlet{w})
 		o.Image = ""
+		if o.LeaveRunning && e.File == "" {
+			// The tasks do not wait for the encryption then.
+			work, err := newWork("export")
+			if err != nil {
+				return nil, err
+			}
+			defer work.remove(o.Log)
+			o.Image = work.image()
+		}
+	}
+	to, err := outs.begin(ctx)
+	if err != nil {
+		return nil, exported(err)
+	}
+	if front != nil {
+		// Changes are read while no task can make more, also with o.LeaveRunning.
+		o.Frozen = func(ctx context.Context) error { return exported(front.write(ctx, file.plain)) }
 	}
 	if o.Image == "" {
-		work, err := newWork("export")
-		if err != nil {
-			return nil, err
-		}
-		defer work.remove(o.Log)
-		o.Image = work.image()
-		if place == "" {
-			place = e.File
-		}
+		o.Create = func() (*image.Writer, error) { return image.CreateStream(to, image.None) }
 	}
 	o.Committed = func(ctx context.Context) error {
-		img, err := image.Open(o.Image)
-		if err != nil {
-			return fmt.Errorf("export: %w", err)
-		}
-		defer img.Close()
-		for _, out := range outs {
-			if err := out.take(ctx, img); err != nil {
-				return fmt.Errorf("export: %w", err)
+		if o.Image != "" {
+			if err := copyImage(ctx, o.Image, to); err != nil {
+				return exported(err)
 			}
 		}
-		return nil
+		return exported(outs.end(ctx))
 	}
 	return take(ctx, c, o, place)
 }
 
-// outlet is where an export goes.
-type outlet interface {
-	// take writes the image.
-	take(ctx context.Context, img *image.Reader) error
-	// abort removes what did not become complete. Afterwards it does nothing.
-	abort()
-}
-
-// sealedOutlet is an encrypted image.
-type sealedOutlet struct{ *image.SealedWriter }
-
-func (o sealedOutlet) take(ctx context.Context, img *image.Reader) error { return o.Commit(ctx, img) }
-func (o sealedOutlet) abort()                                            { _ = o.Abort() }
-
-// fileOutlet is a file or a stream.
-type fileOutlet struct {
-	file *os.File
-	// path is the name that file gets when it is complete, "" for a stream.
-	path  string
-	codec image.Codec
-	to    []sealed.Recipient
-}
-
-// open prepares the outlet. Nothing is at e.File yet, or what was.
-func (e Export) open() (*fileOutlet, error) {
-	if e.File == Standard {
-		if isTerminal(e.Stdout) {
-			return nil, fmtTerminal("--export - writes the image to stdout, which is a terminal: redirect it")
-		}
-		// A write to a broken pipe is an error on any descriptor but 1 and 2, where the
-		// Go runtime ends the process.
-		fd, err := unix.FcntlInt(e.Stdout.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-		if err != nil {
-			return nil, os.NewSyscallError("fcntl(F_DUPFD_CLOEXEC)", err)
-		}
-		return &fileOutlet{os.NewFile(uintptr(fd), e.Stdout.Name()), "", e.Codec, e.To}, nil
-	}
-	info, err := os.Lstat(e.File)
-	switch {
-	case err == nil && !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is %w, no regular file (%s): name another one, or - for stdout", e.File, ErrPlace, info.Mode())
-	case err != nil && !errors.Is(err, os.ErrNotExist):
-		return nil, err
-	}
-	file, err := private.CreateTemp(filepath.Dir(e.File), "."+filepath.Base(e.File)+"-*")
-	if err != nil {
-		return nil, err
-	}
-	return &fileOutlet{file, e.File, e.Codec, e.To}, nil
-}
-
-// take implements outlet.
-func (o *fileOutlet) take(ctx context.Context, img *image.Reader) error {
-	if o.path == "" {
-		err := pour(ctx, o.file, func(w io.Writer) error { return image.WriteSealed(ctx, img, w, o.codec, o.to) })
-		if err != nil {
-			return err
-		}
-		// A pipe has nothing to sync.
-		if err := o.file.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EROFS) {
-			return err
-		}
+// exported names what has failed.
+func exported(err error) error {
+	if err == nil {
 		return nil
 	}
-	if err := image.WriteSealed(ctx, img, o.file, o.codec, o.to); err != nil {
-		return err
-	}
-	return o.publish()
+	return fmt.Errorf("export: %w", err)
 }
 
-// publish gives a complete file its name.
-func (o *fileOutlet) publish() error {
-	if err := o.file.Sync(); err != nil {
+// copyImage writes the image in dir.
+func copyImage(ctx context.Context, dir string, to io.Writer) error {
+	img, err := image.Open(dir)
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(o.file.Name(), o.path); err != nil {
-		return err
-	}
-	err := o.file.Close()
-	o.file = nil
-	dir, opening := os.Open(filepath.Dir(o.path))
-	if opening != nil {
-		return errors.Join(err, opening)
-	}
-	defer dir.Close()
-	return errors.Join(err, dir.Sync())
-}
-
-// abort implements outlet.
-func (o *fileOutlet) abort() {
-	if o.file == nil {
-		return
-	}
-	if o.path != "" {
-		os.Remove(o.file.Name())
-	}
-	o.file.Close()
+	defer img.Close()
+	return image.WriteTo(ctx, img, to, image.None)
 }

@@ -2,13 +2,13 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/internal/sealed"
+	"github.com/rethaw/rethaw/restore"
 )
 
 // Import says where an image comes from that has to be unpacked: one stream (image.WriteTo), or an
@@ -18,106 +18,132 @@ type Import struct {
 	File string
 	// Stdin has the stream if File is Standard. The container does not get it then.
 	Stdin *os.File
-	// Keep leaves the image beside the bundle (Registry.ImageOf) instead of removing
-	// it after the restore.
+	// Keep leaves the image of a File beside the bundle (Registry.ImageOf), in plain text.
 	Keep bool
 	// With are the identities that decrypt it. With some a plain image is refused.
 	With []sealed.Identity
+	// IgnoreRootfs leaves the root filesystem as it is, IgnoreVolumes the volumes, whatever
+	// changes the stream has.
+	IgnoreRootfs, IgnoreVolumes bool
+	// IgnoreStaticIP and IgnoreStaticMAC let a container of podman that is made for the
+	// import have other addresses than it had. One with another name has so in any case.
+	IgnoreStaticIP, IgnoreStaticMAC bool
 }
 
-// RestoreFrom is Restore of an import. No container is made before the whole stream is
-// here and found good.
-func RestoreFrom(ctx context.Context, engines *Registry, r Request, i Import) (*Session, error) {
+// RestoreFrom is Restore of an import. What the stream has of the changes of root filesystem
+// and volumes is brought there before the container is started, and taken back if the
+// restore fails. The contents of the image go from the stream to where they belong, and
+// nothing runs before its last byte is found good. The image lands in a directory first if
+// i.Keep asks for it, if the request has a digest, or if its contents are in another order
+// than a restore needs.
+func RestoreFrom(ctx context.Context, engines *Registry, r Request, i Import) (_ *Session, err error) {
 	if r.Options.Log == nil {
 		r.Options.Log = silent()
 	}
-	var err error
-	if i.File == "" {
-		if r.Options.Image, err = engines.ImageOf(ctx, r); err != nil {
-			return nil, err
-		}
-		plain, done, err := Unsealed(ctx, r.Options.Image, i.With, r.Options.Log)
-		if err != nil {
-			return nil, err
-		}
-		defer done()
-		r.Options.Image = plain
-		return Restore(ctx, engines, r)
-	}
-	from, err := i.open()
+	from, err := i.source(ctx, engines, &r)
 	if err != nil {
-		return nil, fmt.Errorf("import: %w", err)
+		return nil, err
+	}
+	if from == nil {
+		return Restore(ctx, engines, r)
 	}
 	if i.File == Standard {
 		r.Spec.Stdin = nil
 	} else {
 		defer from.Close()
 	}
-	if i.Keep {
-		if r.Options.Image, err = engines.ImageOf(ctx, r); err != nil {
-			return nil, err
-		}
-	} else {
-		work, err := newWork("import")
-		if err != nil {
-			return nil, err
-		}
-		defer work.remove(r.Options.Log)
-		r.Options.Image = work.image()
-	}
-	if err := unpack(ctx, from, r.Options.Image, i.With); err != nil {
-		return nil, fmt.Errorf("import %s: %w", from.Name(), err)
-	}
-	return Restore(ctx, engines, r)
-}
-
-// Unsealed makes a plain image of the one at path: itself if it is plain, else a temporary one
-// that done removes. It may be a directory or the file of an export.
-func Unsealed(ctx context.Context, path string, with []sealed.Identity, log *logrus.Entry) (plain string, done func(), err error) {
-	from, err := image.OpenSealed(path)
-	if err != nil {
-		return "", nil, err
-	}
-	if from == nil {
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			if from, err = os.Open(path); err != nil {
-				return "", nil, err
-			}
-		}
-	}
-	if from == nil {
-		if len(with) > 0 {
-			img, err := image.Open(path)
-			if err != nil {
-				return "", nil, err
-			}
-			img.Close()
-			return "", nil, fmt.Errorf("%s: %w: it has to be, as an identity was given", path, sealed.ErrPlain)
-		}
-		return path, func() {}, nil
-	}
-	defer from.Close()
-	work, err := newWork("import")
-	if err != nil {
-		return "", nil, err
-	}
-	if err := unpack(ctx, from, work.image(), with); err != nil {
-		work.remove(log)
-		return "", nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return work.image(), func() { work.remove(log) }, nil
-}
-
-// unpack receives a stream, which may be encrypted, into an image.
-func unpack(ctx context.Context, from *os.File, dir string, with []sealed.Identity) error {
+	failed := func(err error) (*Session, error) { return nil, fmt.Errorf("import %s: %w", from.Name(), err) }
 	stream, stop := draw(ctx, from)
 	defer stop()
-	plain, err := sealed.Decrypt(stream, with)
+	archive, err := sealed.Decrypt(stream, i.With)
 	if err != nil {
-		return err
+		return failed(err)
 	}
-	_, err = image.Receive(ctx, plain, dir)
-	return err
+	plain, closer, err := image.Decompress(archive)
+	if err != nil {
+		return failed(err)
+	}
+	defer closer.Close()
+	ground := new(landing)
+	if i.File != "" {
+		ground, err = i.land(ctx, engines, &r, plain)
+	} else {
+		// Only the image was asked for.
+		err = skipPrelude(plain)
+	}
+	if err != nil {
+		return failed(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ground.abandon(ctx))
+		}
+	}()
+	img, err := image.OpenStream(ctx, plain)
+	if err != nil {
+		return failed(err)
+	}
+	defer img.Close()
+	remove, err := i.receive(ctx, engines, &r, img)
+	defer remove()
+	if err != nil {
+		return failed(err)
+	}
+	if err := ground.apply(ctx); err != nil {
+		return failed(err)
+	}
+	r.ready = ground.ready
+	session, err := Restore(ctx, engines, r)
+	if err != nil {
+		return failed(err)
+	}
+	if err := ground.commit(); err != nil {
+		// The container runs.
+		r.Options.Log.WithError(err).Warn("what the import has replaced in the root filesystem remains")
+	}
+	return session, nil
+}
+
+// source opens what is to be unpacked, nil if that is nothing: a plain image directory.
+func (i Import) source(ctx context.Context, engines *Registry, r *Request) (*os.File, error) {
+	if i.File != "" {
+		from, err := i.open()
+		if err != nil {
+			return nil, fmt.Errorf("import: %w", err)
+		}
+		return from, nil
+	}
+	var err error
+	if r.Options.Image, err = engines.ImageOf(ctx, *r); err != nil {
+		return nil, err
+	}
+	return packed(r.Options.Image, i.With)
+}
+
+// receive has r take the image as it comes, or puts it into a directory, which remove removes unless
+// it is to stay.
+func (i Import) receive(ctx context.Context, engines *Registry, r *Request, img *image.Reader) (remove func(), err error) {
+	remove = func() {}
+	if i.Keep && i.File != "" {
+		if r.Options.Image, err = engines.ImageOf(ctx, *r); err != nil {
+			return remove, err
+		}
+	} else {
+		if r.Digest == "" {
+			if err := restore.Streams(img); !errors.Is(err, image.ErrOrder) {
+				r.Options.Image, r.Options.From = "", img
+				return remove, err
+			}
+		}
+		work, err := newWork("import")
+		if err != nil {
+			return remove, err
+		}
+		remove = func() { work.remove(r.Options.Log) }
+		r.Options.Image = work.image()
+	}
+	_, err = img.Land(ctx, r.Options.Image)
+	return remove, err
 }
 
 // open opens the source.

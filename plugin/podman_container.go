@@ -26,6 +26,8 @@ type podmanContainer struct {
 	ending chan error
 	// starting is podman start, in a restore.
 	starting *podmanStart
+	// mounted is set while podman shows the root filesystem to us.
+	mounted bool
 }
 
 // Candidate implements Container.

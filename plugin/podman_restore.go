@@ -76,6 +76,11 @@ func (c *podmanContainer) begin(ctx context.Context, s *Session, img *image.Read
 	if err := CheckRootfs(img, bundle); err != nil {
 		return err
 	}
+	if r.ready != nil {
+		if err := r.ready(); err != nil {
+			return err
+		}
+	}
 	s.init = process{pid: c.under.Candidate().Pid}
 	if c.starting, err = c.prepareStart(ctx, r); err != nil {
 		return err

@@ -37,6 +37,10 @@ type Request struct {
 	// restored, and returns the socket for its orders (watchdog.Launch of internal/watchdog); nil for
 	// none.
 	Watchdog func() (*os.File, error)
+
+	// ready, if not nil, is called when the engine has made all that belongs to the
+	// container, and before anything runs in it.
+	ready func() error
 }
 
 // startPatience is how long a runtime may take from its start to the container's
@@ -83,7 +87,7 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 	if into == nil && r.Spec.Bundle == "" {
 		r.Spec.Bundle = "."
 	}
-	if r.Options.Image == "" {
+	if r.Options.Image == "" && r.Options.From == nil {
 		dir := r.Spec.Bundle
 		if into != nil {
 			dir = into.Bundle()
@@ -92,11 +96,15 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 		}
 		r.Options.Image = ImageDir(dir)
 	}
-	img, err := image.Open(r.Options.Image)
-	if err != nil {
-		return nil, err
+	img := r.Options.From
+	if img == nil {
+		var err error
+		if img, err = image.Open(r.Options.Image); err != nil {
+			return nil, err
+		}
+		defer img.Close()
+		r.Options.From = img
 	}
-	defer img.Close()
 	if err := img.CheckDigest(ctx, r.Digest); err != nil {
 		return nil, err
 	}

@@ -6,26 +6,41 @@ import (
 	"os"
 )
 
-// pour runs write with a writer whose bytes go to f. When ctx ends it gives up on an f
+// flow is a writer whose bytes go to a file. When its context ends it gives up on a file
 // that does not take them, so that a reader who is asleep cannot keep a container
 // stopped: the system call that hangs is left behind, with a buffer of its own.
-func pour(ctx context.Context, f *os.File, write func(io.Writer) error) error {
+type flow struct {
+	*io.PipeWriter
+	stop   func() bool
+	copied chan error
+}
+
+// flowBuffer is how much is copied at a time, in bytes.
+const flowBuffer = 256 << 10
+
+// pour begins a flow into f.
+func pour(ctx context.Context, f *os.File) *flow {
 	r, w := io.Pipe()
-	stop := context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
-	defer stop()
-	copied := make(chan error, 1)
+	p := &flow{PipeWriter: w, copied: make(chan error, 1)}
+	p.stop = context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
 	go func() {
-		_, err := io.Copy(f, r)
+		// Neither shall take a way of its own, with smaller buffers.
+		_, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{r}, make([]byte, flowBuffer))
 		r.CloseWithError(err)
-		copied <- err
+		p.copied <- err
 	}()
-	err := write(w)
-	w.CloseWithError(err)
+	return p
+}
+
+// end waits until all bytes are taken, or gives up because of err.
+func (p *flow) end(ctx context.Context, err error) error {
+	defer p.stop()
+	p.CloseWithError(err)
 	if err != nil {
 		return err
 	}
 	select {
-	case err := <-copied:
+	case err := <-p.copied:
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -38,7 +53,7 @@ func draw(ctx context.Context, f *os.File) (from io.Reader, stop func()) {
 	r, w := io.Pipe()
 	done := context.AfterFunc(ctx, func() { w.CloseWithError(context.Cause(ctx)) })
 	go func() {
-		_, err := io.Copy(w, f)
+		_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{f}, make([]byte, flowBuffer))
 		w.CloseWithError(err)
 	}()
 	return r, func() {

@@ -95,6 +95,9 @@ func (r *restorer) openFiles() error {
 			}
 		}
 	}
+	if err := r.within(r.makeContents); err != nil {
+		return err
+	}
 	return r.within(r.openDescriptions)
 }
 

@@ -18,22 +18,67 @@ func (b *builder) pagesFiles() (files []*os.File, numbers []uint32, err error) {
 		return nil, nil, err
 	}
 	for _, e := range b.own {
-		if slices.Contains(numbers, e.File) {
+		number := e.File
+		if b.r.img.Window() != 0 {
+			number = 0 // where they are loaded
+		}
+		if slices.Contains(numbers, number) {
 			continue
 		}
-		f, err := b.r.img.PagesFile(e.File)
+		f, err := b.r.img.PagesFile(number)
 		if err != nil {
 			return nil, nil, err
 		}
-		files, numbers = append(files, f), append(numbers, e.File)
+		files, numbers = append(files, f), append(numbers, number)
 	}
 	return files, numbers, nil
 }
 
 // fill has the task read its pages from the pages files: what is dense as huge
-// pages (move.go), the rest to its place.
+// pages (move.go), the rest to its place. Of a stream it reads a window at a time.
 func (b *builder) fill() error {
-	runs, rest := planBlocks(b.own, b.t.mm.Areas, b.huge, stagingSize)
+	for rest := b.own; len(rest) > 0; {
+		// What was loaded before must have been read.
+		if len(rest) < len(b.own) {
+			if err := b.flush(); err != nil {
+				return err
+			}
+		}
+		n := loadable(rest, b.r.img.Window())
+		loaded, err := b.r.img.Load(rest[:n])
+		if err != nil {
+			return err
+		}
+		if err := b.fillFrom(loaded); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+// loadable is how many extents of a list fit into a window of so many bytes, 0 for any
+// number. The last of them ends a block, if possible, lest it be divided.
+func loadable(list []specs.Extent, window uint64) int {
+	if window == 0 {
+		return len(list)
+	}
+	whole, size := 0, uint64(0)
+	for i, e := range list {
+		size += e.Count * pageSize
+		if i > 0 && size > window {
+			return max(whole, 1)
+		}
+		end := e.Start + e.Count*pageSize
+		if i+1 == len(list) || list[i+1].Start&^(blockSize-1) >= end {
+			whole = i + 1
+		}
+	}
+	return len(list)
+}
+
+func (b *builder) fillFrom(list []specs.Extent) error {
+	runs, rest := planBlocks(list, b.t.mm.Areas, b.huge, stagingSize)
 	missed, err := b.move(runs)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package restore
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/rethaw/rethaw/specs"
@@ -53,20 +52,13 @@ func (r *restorer) pipeData(rec *specs.Pipe) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes in a pipe of size %d", rec.Length, rec.Size)
 	}
 	data := make([]byte, rec.Length)
-	for _, e := range rec.Pages {
-		if e.Start >= rec.Length {
-			return nil, fmt.Errorf("data at %d of %d bytes", e.Start, rec.Length)
+	return data, r.img.Extents(rec.Pages, func(start uint64, b []byte) error {
+		if start >= rec.Length {
+			return fmt.Errorf("data at %d of %d bytes", start, rec.Length)
 		}
-		pages, err := r.img.PagesFile(e.File)
-		if err != nil {
-			return nil, err
-		}
-		into := data[e.Start:min(e.Start+e.Count*pageSize, rec.Length)]
-		if _, err := io.ReadFull(io.NewSectionReader(pages, int64(e.Offset), int64(len(into))), into); err != nil {
-			return nil, err
-		}
-	}
-	return data, nil
+		copy(data[start:], b)
+		return nil
+	})
 }
 
 // putPieces writes the data of a pipe, packets as packets: each write is one in

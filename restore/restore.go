@@ -34,18 +34,20 @@ func run(ctx context.Context, o Options, arrive func(*restorer) error) (*Result,
 		r.log = logrus.NewEntry(silent)
 	}
 	var err error
-	if r.img, err = image.Open(o.Image); err != nil {
-		return nil, err
+	if r.img = o.From; r.img == nil {
+		if r.img, err = image.Open(o.Image); err != nil {
+			return nil, err
+		}
+		defer r.img.Close()
 	}
-	defer r.img.Close()
 	if err := r.fits(); err != nil {
 		return nil, err
 	}
 	if err := r.plan(); err != nil {
-		return nil, fmt.Errorf("image %s: %w", o.Image, err)
+		return nil, fmt.Errorf("image %s: %w", r.img.Path(), err)
 	}
 	if err := r.makeRoom(); err != nil {
-		return nil, fmt.Errorf("image %s: %w", o.Image, err)
+		return nil, fmt.Errorf("image %s: %w", r.img.Path(), err)
 	}
 	if r.reopen, err = newReopener(); err != nil {
 		return nil, err
@@ -87,6 +89,8 @@ func (r *restorer) sequence(ctx context.Context, arrive func(*restorer) error) e
 		{"files", r.openFiles},
 		{"tree", func() error { return r.grow(r.root) }},
 		{"devices", r.mayOpenDevices},
+		// Nothing runs before the last byte of a stream has been found good.
+		{"verify", r.img.Finish},
 		{"groups", r.joinGroups},
 		{"terminals", r.joinTerminals},
 		{"threads", r.makeThreads},

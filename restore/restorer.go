@@ -47,7 +47,9 @@ type restorer struct {
 	terminals terminals
 	// sockets are the unix sockets while they are made.
 	sockets *unixSockets
-	stats   map[string]int64
+	// tmpfsLater is what finishTmpfs does.
+	tmpfsLater map[*specs.Tmpfs]*tmpfsLater
+	stats      map[string]int64
 	// noMove is set when the kernel cannot move pages between areas.
 	noMove bool
 	// released is set when the tasks have been let go.

@@ -3,7 +3,6 @@ package restore
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"unsafe"
 
@@ -119,17 +118,10 @@ func (r *restorer) fillShared(f *os.File, s *specs.Shared) error {
 
 // fillFile writes extents, whose starts are offsets, into a file.
 func (r *restorer) fillFile(f *os.File, extents []specs.Extent) error {
-	for _, e := range extents {
-		pages, err := r.img.PagesFile(e.File)
-		if err != nil {
-			return err
+	return r.img.Extents(extents, func(start uint64, b []byte) error {
+		if _, err := f.WriteAt(b, int64(start)); err != nil {
+			return fmt.Errorf("fill %s: %w", f.Name(), err)
 		}
-		size := int64(e.Count * pageSize)
-		src := io.NewSectionReader(pages, int64(e.Offset), size)
-		n, err := io.Copy(io.NewOffsetWriter(f, int64(e.Start)), src)
-		if err != nil || n != size {
-			return fmt.Errorf("fill %s: %d of %d bytes: %w", f.Name(), n, size, err)
-		}
-	}
-	return nil
+		return nil
+	})
 }

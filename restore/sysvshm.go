@@ -2,7 +2,6 @@ package restore
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"unsafe"
 
@@ -17,7 +16,7 @@ const (
 	shmLock    = 11
 )
 
-// restoreSysVShm makes every segment of shared memory and fills it. Until all
+// restoreSysVShm makes every segment of shared memory; makeContents fills it. Until all
 // tasks have attached what they had, everyone may: tasks that gave up rights
 // have them still, or never had them.
 func restoreSysVShm(r *restorer) error {
@@ -26,10 +25,18 @@ func restoreSysVShm(r *restorer) error {
 	slices.SortStableFunc(segments, func(a, b *specs.SysVShm) int { return destroyed(a) - destroyed(b) })
 	for _, rec := range segments {
 		if err := r.makeSegment(rec); err != nil {
-			return ipcError("System V shared memory", &rec.IPCPerm, err)
+			return ipcFailure(rec, err)
 		}
 	}
 	return nil
+}
+
+// ipcFailure names a segment in an error.
+func ipcFailure(s *specs.SysVShm, err error) error {
+	if err == nil {
+		return nil
+	}
+	return ipcError("System V shared memory", &s.IPCPerm, err)
 }
 
 func destroyed(s *specs.SysVShm) int {
@@ -65,9 +72,14 @@ func (r *restorer) makeSegment(s *specs.SysVShm) error {
 			return fmt.Errorf("lock: %w", err)
 		}
 	}
-	if len(object.Pages) == 0 && !object.Full {
-		return nil
+	if len(object.Pages) == 0 && object.Full {
+		return r.fillSegment(s, object)
 	}
+	return nil
+}
+
+// fillSegment gives a segment its contents.
+func (r *restorer) fillSegment(s *specs.SysVShm, object *specs.Shared) error {
 	return r.ipc.do(func() error {
 		addr, _, errno := unix.Syscall(unix.SYS_SHMAT, uintptr(s.ID), 0, 0)
 		if errno != 0 {
@@ -85,28 +97,13 @@ func (r *restorer) makeSegment(s *specs.SysVShm) error {
 
 // fillMemory reads extents, whose starts are offsets, into memory of ours.
 func (r *restorer) fillMemory(mem []byte, extents []specs.Extent) error {
-	for _, e := range extents {
-		size := e.Count * pageSize
-		if e.Start+size > uint64(len(mem)) {
-			return fmt.Errorf("%w: pages at %#x are beyond its end", ErrUnfit, e.Start)
+	return r.img.Extents(extents, func(start uint64, b []byte) error {
+		if start+uint64(len(b)) > uint64(len(mem)) {
+			return fmt.Errorf("%w: pages at %#x are beyond its end", ErrUnfit, start)
 		}
-		pages, err := r.img.PagesFile(e.File)
-		if err != nil {
-			return err
-		}
-		for at := uint64(0); at < size; {
-			// Straight into the memory, without io.ReadFull's idea of Go memory.
-			n, err := unix.Pread(int(pages.Fd()), mem[e.Start+at:e.Start+size], int64(e.Offset+at))
-			if err != nil {
-				return err
-			}
-			if n == 0 {
-				return io.ErrUnexpectedEOF
-			}
-			at += uint64(n)
-		}
-	}
-	return nil
+		copy(mem[start:], b)
+		return nil
+	})
 }
 
 // finishSysVShm gives the segments their owners and permissions, and marks those

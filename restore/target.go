@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/rethaw/rethaw/image"
 	"github.com/sirupsen/logrus"
 )
 
@@ -32,6 +33,9 @@ type Container struct {
 type Options struct {
 	// Image is the directory of the image.
 	Image string
+	// From, if not nil, is the image, which may come as a stream (Streams must find
+	// that it can). It stays the caller's to close.
+	From *image.Reader
 	// TCPEstablished restores TCP connections that lead out of the tree, TCPClose
 	// restores them as closed; without either an image that has some is refused.
 	TCPEstablished, TCPClose bool

@@ -3,6 +3,7 @@ package restore
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -17,7 +18,8 @@ import (
 // what the runtime has put there. A mount that the fresh container lacks was
 // made after the start, and is made again.
 func restoreTmpfs(r *restorer) error {
-	return r.eachTmpfs(func(rec *specs.Tmpfs, archive *os.File, mounted []*mountinfo.Info) error {
+	r.tmpfsLater = map[*specs.Tmpfs]*tmpfsLater{}
+	return r.eachTmpfs(func(rec *specs.Tmpfs, archive io.ReaderAt, mounted []*mountinfo.Info) error {
 		top, created, err := r.tmpfsMount(rec, mounted)
 		if err != nil {
 			return err
@@ -30,7 +32,12 @@ func restoreTmpfs(r *restorer) error {
 		if !created && f.readOnly {
 			return nil // the runtime's own contents: nobody could change them
 		}
+		r.tmpfsLater[rec] = f.later
 		if err := f.fill(); err != nil {
+			// Of a stream it may not be known yet that it is damaged: that says more.
+			if damage := r.img.Damage(); damage != nil {
+				return damage
+			}
 			return f.explain(err)
 		}
 		if created && slices.Contains(strings.Split(rec.Options, ","), "ro") {
@@ -46,28 +53,31 @@ func restoreTmpfs(r *restorer) error {
 // finishTmpfs sets times once more: making and opening files has changed those of
 // directories and of what was opened; and what forbids changes.
 func finishTmpfs(r *restorer) error {
-	return r.eachTmpfs(func(rec *specs.Tmpfs, archive *os.File, mounted []*mountinfo.Info) error {
+	return r.eachTmpfs(func(rec *specs.Tmpfs, _ io.ReaderAt, mounted []*mountinfo.Info) error {
+		later := r.tmpfsLater[rec]
+		if later == nil {
+			return nil
+		}
 		top, err := openMount(rec.Point)
 		if err != nil {
 			return err
 		}
 		defer top.Close()
-		f, err := newFiller(r, rec, archive, top)
+		f, err := newFiller(r, rec, nil, top)
 		if err != nil || f.readOnly {
 			return err
 		}
-		return f.finish()
+		return f.finish(later)
 	})
 }
 
 // eachTmpfs calls f inside the container's namespaces for each mount of the image,
 // those on top of others later.
-func (r *restorer) eachTmpfs(f func(rec *specs.Tmpfs, archive *os.File, mounted []*mountinfo.Info) error) error {
-	list := records[*specs.Tmpfs](r)
+func (r *restorer) eachTmpfs(f func(rec *specs.Tmpfs, archive io.ReaderAt, mounted []*mountinfo.Info) error) error {
+	list := r.tmpfsMounts()
 	if len(list) == 0 {
 		return nil
 	}
-	slices.SortFunc(list, func(a, b *specs.Tmpfs) int { return strings.Compare(a.Point, b.Point) })
 	info, err := os.Open(r.root.procPath("mountinfo"))
 	if err != nil {
 		return err
@@ -78,7 +88,7 @@ func (r *restorer) eachTmpfs(f func(rec *specs.Tmpfs, archive *os.File, mounted 
 		return err
 	}
 	for _, rec := range list {
-		archive, err := r.img.Member(rec.Archive)
+		archive, err := r.img.Contents(rec.Archive)
 		if err != nil {
 			return err
 		}
@@ -209,8 +219,8 @@ func mountOptions(options string) (flags uintptr, data string) {
 }
 
 // newFiller prepares to work on a mount that is open.
-func newFiller(r *restorer, rec *specs.Tmpfs, archive *os.File, top *os.File) (*filler, error) {
-	f := &filler{r: r, rec: rec, archive: archive, top: top, prefix: strings.TrimPrefix(rec.Point, "/")}
+func newFiller(r *restorer, rec *specs.Tmpfs, archive io.ReaderAt, top *os.File) (*filler, error) {
+	f := &filler{r: r, rec: rec, archive: archive, top: top, later: &tmpfsLater{}, prefix: strings.TrimPrefix(rec.Point, "/")}
 	var stat unix.Statx_t
 	if err := unix.Statx(int(top.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &stat); err != nil {
 		return nil, err

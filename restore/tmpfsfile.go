@@ -161,26 +161,17 @@ func timesOf(e *pax.Entry) []unix.Timespec {
 }
 
 // finish sets the times of all files, and then the flags that forbid changes.
-func (f *filler) finish() error {
-	for {
-		e, err := f.entries.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if e.Type == pax.HardLink || e.Mountpoint {
-			continue
-		}
+func (f *filler) finish(later *tmpfsLater) error {
+	return later.each(func(e lateFile) error {
 		if err := f.complete(e); err != nil {
-			return fmt.Errorf("/%s: %w", e.Name, err)
+			return fmt.Errorf("/%s: %w", e.name, err)
 		}
-	}
+		return nil
+	})
 }
 
-func (f *filler) complete(e *pax.Entry) error {
-	file, err := f.open(e.Name, unix.O_PATH|unix.O_NOFOLLOW)
+func (f *filler) complete(e lateFile) error {
+	file, err := f.open(e.name, unix.O_PATH|unix.O_NOFOLLOW)
 	if errors.Is(err, unix.EXDEV) {
 		return nil // the fresh container has something mounted there
 	}
@@ -188,19 +179,19 @@ func (f *filler) complete(e *pax.Entry) error {
 		return err
 	}
 	defer file.Close()
-	if err := unix.UtimesNanoAt(int(file.Fd()), "", timesOf(e), unix.AT_EMPTY_PATH); err != nil {
+	if err := unix.UtimesNanoAt(int(file.Fd()), "", e.times(), unix.AT_EMPTY_PATH); err != nil {
 		return fmt.Errorf("set times: %w", err)
 	}
-	if e.Flags == 0 {
+	if e.flags == 0 {
 		return nil
 	}
-	opened, err := f.open(e.Name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOATIME)
+	opened, err := f.open(e.name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOATIME)
 	if err != nil {
 		return err
 	}
 	defer opened.Close()
-	if err := unix.IoctlSetPointerInt(int(opened.Fd()), unix.FS_IOC_SETFLAGS, int(e.Flags)); err != nil {
-		return fmt.Errorf("set flags %#x (chattr(1)): %w", e.Flags, err)
+	if err := unix.IoctlSetPointerInt(int(opened.Fd()), unix.FS_IOC_SETFLAGS, int(e.flags)); err != nil {
+		return fmt.Errorf("set flags %#x (chattr(1)): %w", e.flags, err)
 	}
 	return nil
 }

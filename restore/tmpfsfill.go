@@ -20,9 +20,11 @@ import (
 type filler struct {
 	r       *restorer
 	rec     *specs.Tmpfs
-	archive *os.File
+	archive io.ReaderAt
 	entries *pax.Reader
 	top     *os.File
+	// later takes what finish needs.
+	later *tmpfsLater
 	// prefix is the mount point, with which all names begin.
 	prefix string
 	mount  uint64
@@ -58,6 +60,7 @@ func (f *filler) fill() error {
 		if err != nil {
 			return err
 		}
+		f.later.add(e)
 		if err := f.make(e); err != nil {
 			return fmt.Errorf("/%s: %w", e.Name, err)
 		}

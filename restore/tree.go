@@ -98,6 +98,9 @@ func (r *restorer) plan() error {
 	for _, t := range r.tasks {
 		slices.SortStableFunc(t.children, func(a, b *task) int { return int(a.rec.PID) - int(b.rec.PID) })
 	}
+	if r.img.Window() != 0 {
+		r.sortByPlace(r.root)
+	}
 	return nil
 }
 

@@ -41,6 +41,9 @@ func checkpointCommand(a *app) *cobra.Command {
 			if len(targets) > 1 && (o.Image != "" || to.File != "") {
 				return usageError{"--image and --export are for one container: images of several go beside their bundles"}
 			}
+			if err := exportOnly(cmd, "ignore-rootfs", "ignore-volumes", "base"); err != nil {
+				return err
+			}
 			if to.Codec, err = codec(cmd, compress); err != nil {
 				return err
 			}
@@ -67,6 +70,9 @@ func checkpointCommand(a *app) *cobra.Command {
 	flags.StringVarP(&to.File, "export", "e", "", "carry the image into this file as one stream, - for stdout; it is left nowhere else without --image or --keep")
 	flags.StringVarP(&compress, "compress", "c", string(image.Zstd), "compression of the --export: zstd, gzip or none")
 	flags.StringArrayVar(&recipients, "encrypt-to", nil, "encrypt what is written to this recipient: an age or SSH public key, or a file of such (may be repeated)")
+	flags.BoolVar(&to.IgnoreRootfs, "ignore-rootfs", false, "leave the changes of the root filesystem out of the --export")
+	flags.BoolVar(&to.IgnoreVolumes, "ignore-volumes", false, "leave the contents of podman's volumes out of the --export")
+	flags.StringVar(&to.Base, "base", "", "what the root filesystem was a copy of: with it an --export has the changes of one that is no overlay")
 	flags.BoolVarP(&o.LeaveRunning, "leave-running", "R", false, "let the container go on afterwards")
 	flags.BoolVar(&o.TCPEstablished, "tcp-established", false, "save TCP connections that lead out of the container")
 	flags.BoolVar(&o.TCPClose, "tcp-close", false, "give up TCP connections that lead out of the container: restored, they are reset")
@@ -75,6 +81,16 @@ func checkpointCommand(a *app) *cobra.Command {
 	flags.IntVar(&which.pid, "pid", 0, "checkpoint the tree of a process of the host instead of a container")
 	flags.BoolVar(&stats, "print-stats", false, "print the figures of the checkpoint as JSON (times in microseconds)")
 	return c
+}
+
+// exportOnly refuses options that mean something for an export alone.
+func exportOnly(c *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if c.Flags().Changed(name) && !c.Flags().Changed("export") {
+			return usageError{"--" + name + " is for an --export: an image has neither root filesystem nor volumes"}
+		}
+	}
+	return nil
 }
 
 // codec is the compression of an export.

@@ -40,6 +40,11 @@ func restoreCommand(a *app) *cobra.Command {
 			if from.File != "" && r.Options.Image != "" {
 				return usageError{"--image and --import both name the image: use one of them"}
 			}
+			for _, name := range []string{"ignore-rootfs", "ignore-volumes", "ignore-static-ip", "ignore-static-mac"} {
+				if cmd.Flags().Changed(name) && from.File == "" {
+					return usageError{"--" + name + " is for an --import: an image has neither root filesystem, volumes nor addresses"}
+				}
+			}
 			from.Stdin, from.Keep = a.stdin, which.keep
 			var err error
 			if from.With, err = sealed.Identities(identities); err != nil {
@@ -93,6 +98,10 @@ func restoreCommand(a *app) *cobra.Command {
 	flags.StringVarP(&from.File, "import", "i", "", "restore the stream of checkpoint --export in this file, - for stdin")
 	identityFlag(flags, &identities)
 	flags.String("digest", "", "restore nothing but the image of this digest (see rethaw verify --digest)")
+	flags.BoolVar(&from.IgnoreRootfs, "ignore-rootfs", false, "do not apply the changes of the root filesystem that the --import has")
+	flags.BoolVar(&from.IgnoreVolumes, "ignore-volumes", false, "do not make the volumes that the --import has: use those that are there")
+	flags.BoolVar(&from.IgnoreStaticIP, "ignore-static-ip", false, "let the container of podman that the --import makes have another address")
+	flags.BoolVar(&from.IgnoreStaticMAC, "ignore-static-mac", false, "let the container of podman that the --import makes have another MAC address")
 	flags.BoolVar(&r.Options.TCPEstablished, "tcp-established", false, "restore TCP connections that led out of the container")
 	flags.BoolVar(&r.Options.TCPClose, "tcp-close", false, "restore TCP connections that led out of the container as reset")
 	flags.Bool("file-locks", false, "accepted as podman's: locks on files that the image has are taken in any case")
@@ -209,6 +218,12 @@ func (a *app) restore(ctx context.Context, r plugin.Request, from plugin.Import)
 	registry, err := a.registry()
 	if err != nil {
 		return nil, err
+	}
+	if from.Keep && from.File != "" {
+		// The log is beside the image from the beginning.
+		if _, err := registry.ImageOf(ctx, r); errors.Is(err, plugin.ErrNotFound) || r.Spec.ID == "" && r.Spec.Bundle == "" {
+			return nil, usageError{"--keep keeps the image of an --import in its --bundle, or with a container of podman that is there: name it, or leave out --keep"}
+		}
 	}
 	log, done, err := a.keepLog(from.Keep, func() (string, error) { return registry.ImageOf(ctx, r) })
 	if err != nil {

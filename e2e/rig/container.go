@@ -2,6 +2,7 @@ package rig
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ type Container struct {
 	Root     string // the runtime's state root
 	StateDir string // /state inside
 	Image    string // where Checkpoint writes to
+	Stream   string // the file that it writes to instead, as a stream
 	Rootfs   string
 	// Around is a command that runs what makes the container: its arguments end with that.
 	Around []string
@@ -51,6 +53,9 @@ func (r *Rig) New(t TB, config Config) *Container {
 		t:        t, rig: r, dir: dir, label: label,
 		cgroup: cgroupPrefix + r.tag + "-" + label,
 		kind:   config.Stdio,
+	}
+	if os.Getenv("RETHAW_E2E_STREAM") != "" {
+		c.Stream = filepath.Join(dir, "stream")
 	}
 	for _, sub := range []string{c.Rootfs, c.Root, c.StateDir} {
 		must(t, os.MkdirAll(sub, 0o755), "make bundle")
@@ -232,7 +237,7 @@ func (c *Container) remove() {
 		c.t.Logf("kept: %s", c.dir)
 		return
 	}
-	if err := os.RemoveAll(c.dir); err != nil {
+	if err := errors.Join(unmountBelow(c.dir), os.RemoveAll(c.dir)); err != nil {
 		c.t.Errorf("clean up: %v", err)
 	}
 }

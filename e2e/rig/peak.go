@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -24,21 +23,10 @@ func (c *Container) PeakMemory(verb string, args ...string) int64 {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
 	}
 	must(c.t, cmd.Start(), "start rethaw")
-	var peak atomic.Int64
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			now, ok := highWater(cmd.Process.Pid)
-			if !ok {
-				return
-			}
-			peak.Store(max(peak.Load(), now))
-			time.Sleep(200 * time.Microsecond)
-		}
-	}()
+	peak := make(chan int64)
+	go func() { peak <- Peak(cmd.Process.Pid) }()
 	err := cmd.Wait()
-	<-done
+	bytes := <-peak
 	if files[0] != nil {
 		c.mu.Lock()
 		c.stdio.started()
@@ -47,7 +35,19 @@ func (c *Container) PeakMemory(verb string, args ...string) int64 {
 	if err != nil {
 		c.t.Fatalf("%s: %v\n%s", cmd, err, c.Output())
 	}
-	return peak.Load()
+	return bytes
+}
+
+// Peak follows a process to its end and returns the most memory that it had, in bytes.
+func Peak(pid int) (bytes int64) {
+	for {
+		now, ok := highWater(pid)
+		if !ok {
+			return bytes
+		}
+		bytes = max(bytes, now)
+		time.Sleep(200 * time.Microsecond)
+	}
 }
 
 // highWater returns VmHWM of a process that has memory still.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Podman is a podman with a store, images and hooks of its own.
@@ -119,6 +120,9 @@ func (p *Podman) Must(args ...string) string {
 // Name makes a container's name that belongs to this podman.
 func (p *Podman) Name(name string) string { return "e2e-" + p.base + "-" + name }
 
+// CgroupParent is that of all containers of this podman.
+func (p *Podman) CgroupParent() string { return "/" + p.cgroup }
+
 // State asks podman for one field of inspect, as "{{.State.Status}}".
 func (p *Podman) State(name, field string) string {
 	p.t.Helper()
@@ -155,7 +159,13 @@ func (p *Podman) remove() {
 			return
 		}
 	}
-	if err := errors.Join(killCgroups(p.cgroup), unmountBelow(p.dir), os.RemoveAll(p.dir)); err != nil {
+	// The podman that conmon has become cleans up too, and mounts the store for that.
+	clean := func() error { return errors.Join(killCgroups(p.cgroup), unmountBelow(p.dir), os.RemoveAll(p.dir)) }
+	err := clean()
+	for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); err = clean() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err != nil {
 		p.t.Errorf("clean up: %v", err)
 	}
 }

@@ -18,21 +18,40 @@ func (c *Container) TryRethaw(verb string, args ...string) Result {
 	return c.rig.command(c.rig.Rethaw, c.RethawArgs(verb, args...)...)
 }
 
-// Checkpoint writes Image and fails the test if that fails.
+// Checkpoint writes Image, or Stream, and fails the test if that fails.
 func (c *Container) Checkpoint(args ...string) Result {
 	c.t.Helper()
-	result := c.TryRethaw("checkpoint", append(append([]string{"--image", c.Image}, args...), c.ID)...)
+	to := []string{"--image", c.Image}
+	if c.Stream != "" {
+		to = []string{"--export", c.Stream}
+	}
+	name, args := c.spared(c.rig.Rethaw, c.RethawArgs("checkpoint", append(append(to, args...), c.ID)...))
+	result := c.rig.command(name, args...)
 	if result.Code != 0 {
 		c.t.Fatalf("%v", result)
 	}
 	return result
 }
 
-// Restore makes the container anew out of Image, detached, with fresh streams.
+// Restore makes the container anew out of Image or Stream, detached, with fresh streams.
 func (c *Container) Restore(args ...string) Result {
 	c.t.Helper()
-	args = append([]string{"--detach", "--bundle", c.Bundle, "--image", c.Image}, args...)
-	return c.start(c.rig.Rethaw, c.RethawArgs("restore", args...)...)
+	from := []string{"--image", c.Image}
+	if c.Stream != "" {
+		from = []string{"--import", c.Stream}
+	}
+	args = append(append([]string{"--detach", "--bundle", c.Bundle}, from...), args...)
+	name, args := c.spared(c.rig.Rethaw, c.RethawArgs("restore", args...))
+	return c.start(name, args...)
+}
+
+// spared has a command find no place for temporary files if the container goes through
+// a stream, which needs none.
+func (c *Container) spared(name string, args []string) (string, []string) {
+	if c.Stream == "" {
+		return name, args
+	}
+	return "/usr/bin/env", append([]string{"TMPDIR=/nonexistent", name}, args...)
 }
 
 // Stats are the figures of --print-stats that the tests and the benchmark look

@@ -6,7 +6,9 @@
 // Times are kept to the nanosecond, extended attributes under the keys of star and GNU tar
 // (SCHILY.xattr.NAME), files with holes in the format 1.0 of GNU tar: a map of what
 // holds data comes before the data. What tar knows no name for stands in
-// records of our own: RETHAW.type is "socket" for an empty file that is one,
+// records of our own: RETHAW.type is "socket" for an empty file that is one and
+// "whiteout" for one that says that there is no file of the name any more, RETHAW.opaque
+// marks a directory that has nothing but what the archive has in it,
 // RETHAW.mountpoint marks a name that something else is mounted on, RETHAW.full a
 // file all of whose pages are allocated, RETHAW.flags has the flags of chattr(1).
 //
@@ -21,7 +23,7 @@ import (
 	"strings"
 )
 
-// Types of entries: those of tar, and Socket.
+// Types of entries: those of tar, Socket and Whiteout.
 const (
 	Regular   = '0'
 	HardLink  = '1'
@@ -31,6 +33,7 @@ const (
 	Directory = '5'
 	FIFO      = '6'
 	Socket    = 's'
+	Whiteout  = 'w'
 
 	extended = 'x'
 )
@@ -41,8 +44,16 @@ const blockSize = 512
 // an inode have at most 64 KiB each on Linux.
 const maxRecords = 16 << 20
 
-// ErrFormat means that an archive is damaged, or none.
-var ErrFormat = errors.New("not an archive that can be read")
+// maxRanges bounds the parts of a file with holes; one with more is saved as if it had
+// none.
+const maxRanges = 1 << 22
+
+// ErrFormat means that an archive is damaged, or none; ErrTruncated, which is an
+// ErrFormat, that its end is missing.
+var (
+	ErrFormat    = errors.New("not an archive that can be read")
+	ErrTruncated = fmt.Errorf("%w: it ends too soon", ErrFormat)
+)
 
 // Header describes one file.
 type Header struct {
@@ -64,9 +75,9 @@ type Header struct {
 	// false the whole file does.
 	Data   []Range
 	Sparse bool
-	// Mountpoint, Full and Flags are told of in the package's comment.
-	Mountpoint, Full bool
-	Flags            uint32
+	// Mountpoint, Full, Opaque and Flags are told of in the package's comment.
+	Mountpoint, Full, Opaque bool
+	Flags                    uint32
 }
 
 // Xattr is one extended attribute (xattr(7)).
@@ -86,8 +97,11 @@ const (
 	keySparseName, keyRealSize = "GNU.sparse.name", "GNU.sparse.realsize"
 	keyType, keyMountpoint     = "RETHAW.type", "RETHAW.mountpoint"
 	keyFull, keyFlags          = "RETHAW.full", "RETHAW.flags"
-	socket                     = "socket"
+	keyOpaque                  = "RETHAW.opaque"
 )
+
+// ownTypes are the values of RETHAW.type.
+var ownTypes = map[byte]string{Socket: "socket", Whiteout: "whiteout"}
 
 // escape keeps the "=" in names of attributes apart from the one that ends a key,
 // as GNU tar does.

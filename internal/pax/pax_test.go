@@ -28,6 +28,8 @@ func sample() ([]Header, map[string]string) {
 		{Name: "block", Type: Block, Major: 7, Minor: 1},
 		{Name: "fifo", Type: FIFO},
 		{Name: "socket", Type: Socket, Mode: 0o611},
+		{Name: "gone", Type: Whiteout},
+		{Name: "new", Type: Directory, Opaque: true},
 		{Name: "pts", Type: Directory, Mountpoint: true},
 		{Name: long, Type: Regular, Size: 1024},
 	}

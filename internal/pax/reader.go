@@ -90,7 +90,7 @@ func (r *Reader) block() ([]byte, error) {
 // read fills b with what comes next.
 func (r *Reader) read(b []byte) error {
 	if int64(len(b)) > r.end-r.at {
-		return fmt.Errorf("%w: it ends too soon", ErrFormat)
+		return ErrTruncated
 	}
 	n, err := r.r.ReadAt(b, r.at)
 	r.at += int64(n)
@@ -98,7 +98,7 @@ func (r *Reader) read(b []byte) error {
 		return nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%w: it ends too soon", ErrFormat)
+		err = ErrTruncated
 	}
 	return err
 }
@@ -106,7 +106,7 @@ func (r *Reader) read(b []byte) error {
 // readRecords reads the records of an extended header.
 func (r *Reader) readRecords(size int64, records map[string]string) ([]Xattr, error) {
 	if size > r.end-r.at {
-		return nil, fmt.Errorf("%w: it ends too soon", ErrFormat)
+		return nil, ErrTruncated
 	}
 	b := make([]byte, size)
 	if err := r.read(b); err != nil {
@@ -198,9 +198,11 @@ func (e *Entry) apply(records map[string]string) error {
 		}
 		e.Flags = uint32(v)
 	}
-	e.Mountpoint, e.Full = records[keyMountpoint] != "", records[keyFull] != ""
-	if e.Type == Regular && records[keyType] == socket {
-		e.Type = Socket
+	e.Mountpoint, e.Full, e.Opaque = records[keyMountpoint] != "", records[keyFull] != "", records[keyOpaque] != ""
+	for kind, own := range ownTypes {
+		if e.Type == Regular && records[keyType] == own {
+			e.Type = kind
+		}
 	}
 	return nil
 }
@@ -239,6 +241,9 @@ func (r *Reader) sparse(e *Entry, size int64, records map[string]string) error {
 	if err != nil {
 		return err
 	}
+	if n > maxRanges {
+		return fmt.Errorf("%w: the map of %s has %d parts", ErrFormat, e.Name, n)
+	}
 	at, total := int64(0), int64(0)
 	for range n {
 		var d Range
@@ -262,7 +267,7 @@ func (r *Reader) sparse(e *Entry, size int64, records map[string]string) error {
 
 // check refuses names that could lead out of a directory.
 func (e *Entry) check() error {
-	if !strings.ContainsRune("0123456s", rune(e.Type)) {
+	if !strings.ContainsRune("0123456sw", rune(e.Type)) {
 		return fmt.Errorf("%w: %s is of the type %q", ErrFormat, e.Name, e.Type)
 	}
 	if !validName(e.Name) || (e.Type == HardLink && (!validName(e.Link) || e.Link == ".")) || strings.ContainsRune(e.Link, 0) {

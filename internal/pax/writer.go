@@ -69,7 +69,7 @@ func (w *Writer) Header(h *Header) error {
 		return err
 	}
 	kind := h.Type
-	if kind == Socket {
+	if ownTypes[kind] != "" {
 		kind = Regular
 	}
 	if err := w.raw(fixed(name, kind, size, h), sparse); err != nil {
@@ -146,14 +146,17 @@ func (h *Header) records(name string, size int64) string {
 		add(keySparseName, h.Name)
 		add(keyRealSize, strconv.FormatInt(h.Size, 10))
 	}
-	if h.Type == Socket {
-		add(keyType, socket)
+	if own := ownTypes[h.Type]; own != "" {
+		add(keyType, own)
 	}
 	if h.Mountpoint {
 		add(keyMountpoint, "1")
 	}
 	if h.Full {
 		add(keyFull, "1")
+	}
+	if h.Opaque {
+		add(keyOpaque, "1")
 	}
 	if h.Flags != 0 {
 		add(keyFlags, strconv.FormatUint(uint64(h.Flags), 16))
