@@ -73,7 +73,7 @@ fuzz: deps-go ## every fuzz target for FUZZTIME
 # What reads whole images is fuzzed in every test; the seeds of all others run with the
 # unit tests.
 fuzz-short: deps-go ## the decoders of images for some seconds
-	@hack/fuzz.sh 3s ./image >/dev/null
+	@mkdir -p bin; hack/fuzz.sh 3s ./image >bin/fuzz.log 2>&1 || { cat bin/fuzz.log >&2; exit 1; }
 
 faults: deps-test ## rethaw killed, and failing, at FAULTS system calls of a kind (or all), KILLS random deaths; a table
 	@RETHAW_E2E_KILLS=$(KILLS) RETHAW_E2E_FAULTS=$(FAULTS) go test -count=1 -timeout 8h -parallel 2 -run 'TestCrash|TestFaults' -v ./e2e

@@ -52,7 +52,14 @@ func codecs() []codec {
 	}, {
 		name: Gzip, magic: []byte{0x1f, 0x8b}, // RFC 1952, 2.3.1
 		write: func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriterLevel(w, gzip.BestSpeed) },
-		read:  func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) },
+		read: func(r io.Reader) (io.ReadCloser, error) {
+			// A nil *gzip.Reader in an interface is not nil.
+			d, err := gzip.NewReader(r)
+			if err != nil {
+				return nil, err
+			}
+			return d, nil
+		},
 	}, {
 		name:  None,
 		write: func(w io.Writer) (io.WriteCloser, error) { return nopCloser{w}, nil },

@@ -142,6 +142,7 @@ func FuzzReceive(f *testing.F) {
 	archive.WriteHeader(&tar.Header{Name: "../image.rt", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"})
 	archive.Close()
 	f.Add(b.Bytes())
+	f.Add([]byte{0x1f, 0x8b}) // gzip, and nothing of it
 	f.Fuzz(func(t *testing.T, b []byte) {
 		parent := t.TempDir()
 		dir := filepath.Join(parent, "copy")
