@@ -20,6 +20,9 @@ type locks struct {
 	// mapped are the files that are mapped in the tree, by what maps and locks
 	// call them.
 	mapped map[fileNumber]mapping
+	// mappers are who has mapped files to be shared, hidden the locks that such areas keep.
+	mappers map[mapper]bool
+	hidden  map[mapper]procfs.Lock
 	// sharing tells that one of them is mapped to be shared.
 	sharing bool
 }

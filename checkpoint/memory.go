@@ -143,7 +143,7 @@ func (d *dump) area(p *process, v *procfs.VMA) (specs.Area, error) {
 	if noFile(v) {
 		return a, p.unsupported(areaName(v), "is a special mapping that is not known", "")
 	}
-	a.Offset = v.Offset
+	a.Offset, a.Flock = v.Offset, d.hiddenLock(p, v)
 	return a, d.backing(p, v, &a)
 }
 

@@ -116,7 +116,7 @@ func plausible(r specs.Record) {
 		r.Parent, r.Auxv = parentID, make([]byte, 16)
 		a := &r.Areas[0]
 		a.Start, a.End, a.Prot, a.Kind, a.Flags, a.PKey, a.HugePage = 1<<20, 1<<20+3<<12, 3, "shm", []string{"nh"}, 2, 21
-		a.File, a.Policy.Mode = specs.ID(specs.TypeShared), 2
+		a.File, a.Policy.Mode, a.Flock = specs.ID(specs.TypeShared), 2, 2
 		r.Guards[0] = specs.Guard{Start: 1 << 20, End: 1<<20 + 1<<12}
 	case *specs.Shared:
 		r.Size, r.Kind, r.Seals, r.HugePage = 1<<20+3<<12, "memfd", 5, 21

@@ -73,6 +73,9 @@ func (b *builder) flush() error {
 		return err
 	}
 	for i, c := range calls {
+		if c.Failed() && c.Nr == unix.SYS_FLOCK && unix.Errno(-c.Ret) == unix.EWOULDBLOCK {
+			return fmt.Errorf("%s: %w; %s", what[i], ErrLocked, endOthers)
+		}
 		if c.Failed() {
 			return fmt.Errorf("%s: %w", what[i], unix.Errno(-c.Ret))
 		}
@@ -215,6 +218,9 @@ func (b *builder) mapAreas() error {
 			flags |= mapFlags[f]
 		}
 		b.add(what, unix.SYS_MMAP, a.Start, a.End-a.Start, uint64(b.initialProt(a)), flags, fd, a.Offset)
+		if a.Flock != 0 {
+			b.add(fmt.Sprintf("lock the file of %x-%x", a.Start, a.End), unix.SYS_FLOCK, fd, uint64(a.Flock)|unix.LOCK_NB)
+		}
 	}
 	return b.attachAll()
 }

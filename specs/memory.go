@@ -77,6 +77,9 @@ type Area struct {
 	HugePage uint32 `cbor:"13,keyasint,omitempty"`
 	// Policy is that of mbind(2), nil without one.
 	Policy *MemoryPolicy `cbor:"14,keyasint,omitempty"`
+	// Flock is LOCK_SH or LOCK_EX of flock(2) if the area keeps the description of its file, and
+	// with it a lock, while no descriptor leads there any more.
+	Flock uint32 `cbor:"15,keyasint,omitempty"`
 }
 
 // HeirOf tells whether the area can be what a fork has made of p, an area of the
@@ -217,7 +220,7 @@ func (a *Area) validate() error {
 		}
 	}
 	err := first(subset("protection", a.Prot, 7), oneOf("kind", a.Kind, "anon", "file", "shm", "stack", "heap", "vdso", "vvar", "vsyscall"),
-		text("name", a.Name, maxAreaName), within("protection key", a.PKey, 0, maxPKey), within("size of huge pages", a.HugePage, 0, maxHuge),
+		text("name", a.Name, maxAreaName), within("protection key", a.PKey, 0, maxPKey), within("size of huge pages", a.HugePage, 0, maxHuge), within("lock", a.Flock, 0, 2),
 		within("SysV identifier", a.Shmid, 0, 1<<31-1), atMost("flags", len(a.Flags), 64), a.Policy.validate())
 	if err != nil {
 		return err

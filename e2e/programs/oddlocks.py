@@ -1,4 +1,4 @@
-"""Holds what even --file-locks cannot save: a lock that only a mapping keeps, a lease that another is about to break,
+"""Holds what even --file-locks cannot save: a lock that only the mapping of another process keeps, a lease that another is about to break,
 leases on a tmpfs and on a deleted file. Tells whenever one of them is not as it was."""
 
 import fcntl
@@ -24,6 +24,9 @@ os.close(fd)  # that of mmap.mmap stays: it is a duplicate
 for n in os.listdir("/proc/self/fd"):
     if os.path.exists(f"/proc/self/fd/{n}") and os.readlink(f"/proc/self/fd/{n}") == "/data/mapped":
         os.close(int(n))
+if os.fork() == 0:
+    signal.pause()
+area.close()
 os.close(make("/data/leased"))
 leased = os.open("/data/leased", os.O_RDONLY)
 fcntl.fcntl(leased, fcntl.F_SETLEASE, fcntl.F_RDLCK)
