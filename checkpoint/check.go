@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/rethaw/rethaw/internal/descriptors"
 	"github.com/rethaw/rethaw/internal/procfs"
@@ -14,9 +16,39 @@ import (
 // its tasks run. Each problem is an *Unsupported. What changes while it looks is
 // passed over; Run looks again when everything stands still.
 func Check(ctx context.Context, t Target, o Options) ([]error, error) {
-	d := newDump(&t, &o)
-	defer d.close()
-	return d.check(ctx)
+	return lasting(ctx, func() ([]error, error) {
+		d := newDump(&t, &o)
+		defer d.close()
+		return d.check(ctx)
+	})
+}
+
+// Looks of the preflight, and the pause between two of them.
+const (
+	looks     = 3
+	lookAgain = 5 * time.Millisecond
+)
+
+// lasting gives the problems that every look finds. The tasks run meanwhile: a descriptor may be
+// closed and lead elsewhere between the reading of its link and of its file, a process be about to end. What
+// is found once and not again is left to the look at the standstill.
+func lasting(ctx context.Context, look func() ([]error, error)) ([]error, error) {
+	problems, err := look()
+	for n := 1; n < looks && err == nil && len(problems) > 0; n++ {
+		select {
+		case <-time.After(lookAgain):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		var again []error
+		if again, err = look(); err != nil {
+			break
+		}
+		problems = slices.DeleteFunc(problems, func(p error) bool {
+			return !slices.ContainsFunc(again, func(o error) bool { return o.Error() == p.Error() })
+		})
+	}
+	return problems, err
 }
 
 func (d *dump) check(ctx context.Context) ([]error, error) {

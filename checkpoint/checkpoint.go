@@ -67,8 +67,14 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 // time when they are stopped.
 func (d *dump) preflight(ctx context.Context) ([]error, error) {
 	ahead := newDump(d.target, d.opts)
-	defer ahead.close()
-	problems, err := ahead.check(ctx)
+	defer func() { ahead.close() }()
+	problems, err := lasting(ctx, func() ([]error, error) {
+		before := ahead
+		ahead = newDump(d.target, d.opts)
+		ahead.kernel, ahead.unseen, before.kernel = before.kernel, before.unseen, nil
+		before.close()
+		return ahead.check(ctx)
+	})
 	// To open the kernel's memory takes milliseconds that stopped tasks need not wait.
 	d.kernel, d.unseen, ahead.kernel = ahead.kernel, ahead.unseen, nil
 	if err != nil || len(problems) > 0 {
