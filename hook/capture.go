@@ -59,17 +59,24 @@ func (a *agent) capture(ctx context.Context, j job) error {
 	}
 	for n := 0; ; n++ {
 		_, err = plugin.Capture(ctx, c, o, plugin.Export{To: to})
-		if n == busyTries || !errors.Is(err, plugin.ErrBusy) {
+		// Somebody is taking an image of their own, or the runtime has not written down yet
+		// that the container runs, though its program does.
+		if n == busyTries || !errors.Is(err, plugin.ErrBusy) && !starting(err) {
 			return err
 		}
-		// Somebody is taking an image of their own.
 		if err := a.init.pause(ctx, time.Second); err != nil {
 			return err
 		}
 	}
 }
 
-// busyTries is how many seconds another rethaw may work on the container.
+// starting tells that the container is not running yet.
+func starting(err error) bool {
+	var state *plugin.StateError
+	return errors.As(err, &state) && (state.Status == plugin.Created || state.Status == plugin.Creating)
+}
+
+// busyTries is how many seconds another rethaw may work on the container, or its runtime.
 const busyTries = 30
 
 // container finds the container by the runtime that made it.
