@@ -58,6 +58,7 @@ var restless = map[string]bool{
 	"tcpfull":    true, // the kernel moves bytes from queue to queue
 	"inetsocket": true, // so does it here
 	"changing":   true, // so do its writers
+	"selfcheck":  true, // it waits for one time after the other
 }
 
 // asks are the options without which a program cannot be saved.
