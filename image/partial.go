@@ -107,7 +107,8 @@ func (p *partial) target() (*directory, error) {
 func (p *partial) take() (err error) {
 	made := false
 	defer func() {
-		if err != nil && made {
+		// One that has it already was quicker with the lock than we.
+		if err != nil && made && !errors.Is(err, ErrBusy) {
 			_ = unix.Unlinkat(p.parent.fd(), p.name(), unix.AT_REMOVEDIR)
 		}
 	}()
