@@ -217,6 +217,8 @@ int main(void)
 	if (mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, kept, 0) == MAP_FAILED)
 		DIE("mmap");
 	close(kept);
+	/* a mapping of overlayfs keeps the file below and not its own */
+	int keeps = STRANGER(path(tmp, "kept"), flock(fd, LOCK_SH | LOCK_NB)) ? F_WRLCK : F_UNLCK;
 	/* files that only descriptors lead to */
 	MUST(flock(gone, LOCK_EX)), MUST(lock(gone, F_SETLK, F_RDLCK, 3, 4)), MUST(lock(gone2, F_OFD_SETLK, F_WRLCK, 5, 6));
 	MUST(flock(mem, LOCK_SH)), MUST(lock(mem, F_SETLK, F_WRLCK, 0, TO_END));
@@ -256,7 +258,7 @@ int main(void)
 
 	while (wait_check()) {
 		h_collect("child");
-		held(path(tmp, "kept"), F_WRLCK);
+		held(path(tmp, "kept"), keeps);
 		byte(posix, 0, F_WRLCK, me, 0, 10), byte(posix, 9, F_WRLCK, me, 0, 10), byte(posix, 10, 0, 0, 0, 0), byte(posix, 19, 0, 0, 0, 0);
 		byte(posix, 20, F_RDLCK, -2, 20, 10), byte(posix, 29, F_RDLCK, -2, 20, 10), byte(posix, 30, F_WRLCK, kid, 30, 10);
 		byte(posix, 40, 0, 0, 0, 0), byte(posix, 50, F_WRLCK, me, 50, 10), byte(posix, 60, 0, 0, 0, 0), byte(posix, 99, 0, 0, 0, 0);
