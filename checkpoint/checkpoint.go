@@ -26,6 +26,7 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	start := time.Now()
 	d := newDump(&t, &o)
 	defer d.close()
+	go image.Warm()
 	ready := make(chan bool, 1)
 	go func() { ready <- d.watch() }()
 	var problems []error

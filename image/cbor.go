@@ -52,9 +52,13 @@ func newPayloads() (*payloads, error) {
 	return &payloads{enc: enc, dec: dec}, nil
 }
 
-// warm has the encoder look at all types of records, which it does at their first use:
-// 0.1 ms for a large one, better spent before the container stands still.
-func (p *payloads) warm() {
+// Warm has the encoder look at all types of records, which it does at their first use in a
+// program: 0.1 ms for a large one, better spent before the container stands still.
+func Warm() {
+	p, err := newPayloads()
+	if err != nil {
+		return
+	}
 	for _, kind := range specs.Types() {
 		if r, err := specs.New(kind); err == nil {
 			_, _ = p.enc.Marshal(r)

@@ -80,7 +80,6 @@ func newWriter(s store, records recordFile) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	go payloads.warm()
 	return &Writer{
 		store: s, payloads: payloads, records: records, durable: true,
 		ids: make(map[specs.ID]specs.Type), refs: newReferences(),
