@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/rethaw/rethaw/specs"
@@ -112,19 +114,25 @@ func (d *directory) ours() ([]string, error) {
 	return names, nil
 }
 
-// empty removes the files of an image.
+// empty removes the files of an image, several at a time: to give back the page cache of a large one
+// takes milliseconds.
 func (d *directory) empty() error {
 	names, err := d.ours()
 	if err != nil {
 		return err
 	}
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, name := range names {
-		err := unix.Unlinkat(d.fd(), name, 0)
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return &fs.PathError{Op: "unlink", Path: filepath.Join(d.path, name), Err: err}
-		}
+		group.Go(func() error {
+			err := unix.Unlinkat(d.fd(), name, 0)
+			if err != nil && !errors.Is(err, unix.ENOENT) {
+				return &fs.PathError{Op: "unlink", Path: filepath.Join(d.path, name), Err: err}
+			}
+			return nil
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 // lock takes the directory for one writer. The lock goes with the descriptor, so

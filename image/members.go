@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -17,6 +18,8 @@ type members struct {
 	names []string
 	files []*os.File
 	sizes []int64
+	// haste has synced some of them, nil for none.
+	haste *haste
 }
 
 // openMembers opens all of names but image.rt.
@@ -62,11 +65,15 @@ func (m *members) startWriteback(records *os.File) {
 	}
 }
 
-// sum computes the digests.
-func (m *members) sum(ctx context.Context) (*specs.Members, error) {
+// sum computes the digests, but for those that are known already.
+func (m *members) sum(ctx context.Context, known map[string]*runningSum) (*specs.Members, error) {
 	list := &specs.Members{Files: make([]specs.Member, len(m.files))}
 	group, ctx := parallel(ctx)
 	for i, file := range m.files {
+		if sum := known[m.names[i]].of(m.sizes[i]); sum != nil {
+			list.Files[i] = specs.Member{Name: m.names[i], Size: m.sizes[i], Sum: sum}
+			continue
+		}
 		group.Go(func() error {
 			sum, err := sumFile(ctx, file, m.sizes[i], func(int64) {})
 			if err != nil {
@@ -84,7 +91,7 @@ func (m *members) sum(ctx context.Context) (*specs.Members, error) {
 func (m *members) sync(others ...*os.File) error {
 	var group errgroup.Group
 	group.SetLimit(16)
-	for _, file := range append(others, m.files...) {
+	sync := func(file *os.File) {
 		group.Go(func() error {
 			if err := file.Sync(); err != nil {
 				return fmt.Errorf("sync %s: %w", file.Name(), err)
@@ -92,5 +99,17 @@ func (m *members) sync(others ...*os.File) error {
 			return nil
 		})
 	}
-	return group.Wait()
+	for _, file := range others {
+		sync(file)
+	}
+	var errs []error
+	for i, file := range m.files {
+		switch done, err := m.haste.synced(m.names[i], m.sizes[i]); {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("sync %s: %w", file.Name(), err))
+		case !done:
+			sync(file)
+		}
+	}
+	return errors.Join(append(errs, group.Wait())...)
 }

@@ -19,9 +19,14 @@ type Pages struct {
 	file    *os.File
 	recital *recital
 	number  uint32
+	// haste has the disk begin while more is to come, nil in no haste.
+	haste *haste
 
 	mu   sync.Mutex
 	size int64
+	// sum is the digest of the bytes so far, as long as all came through Append, one after the
+	// other: then nobody has to read them again.
+	sum *runningSum
 }
 
 // Pages makes a new pages file. It is the writer's to close.
@@ -62,10 +67,23 @@ func (p *Pages) Append(b []byte, from io.ReaderAt, at int64) (specs.Extent, erro
 		return e, err
 	}
 	e.Offset = uint64(offset)
+	p.sum.add(b, offset)
 	if _, err := p.file.WriteAt(b, offset); err != nil {
 		return e, full(err)
 	}
+	p.haste.wrote(p.file, offset, offset+int64(len(b)))
 	return e, nil
+}
+
+// Finish tells that no more is appended, so that an image that is made WithHaste goes to the disk. It may be
+// left out.
+func (p *Pages) Finish() {
+	if p.file == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.haste.whole(p.name(), p.file, p.size)
 }
 
 // MaxAppend is the most that Append takes, in bytes.
@@ -74,8 +92,11 @@ const MaxAppend = 1 << 20
 func (p *Pages) name() string { return pagesName(p.number) }
 
 // File is open for reading and writing and may be handed to the tasks, who pwrite
-// their own pages. All must have done so before Commit. A stream has none.
-func (p *Pages) File() *os.File { return p.file }
+// their own pages. All must have done so before Finish or Commit. A stream has none.
+func (p *Pages) File() *os.File {
+	p.sum.lose()
+	return p.file
+}
 
 // Number is N of pages-N.rp, from 1, for Extent.File.
 func (p *Pages) Number() uint32 { return p.number }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -43,7 +44,13 @@ type recordFile interface {
 type directoryStore struct {
 	partial *partial
 	records *os.File
-	files   []*os.File
+
+	mu    sync.Mutex
+	files []*os.File
+	// sums are the digests of members that were computed while they were written.
+	sums map[string]*runningSum
+	// haste is nil without WithHaste.
+	haste *haste
 }
 
 func newDirectoryStore(dir string) (*directoryStore, error) {
@@ -55,7 +62,7 @@ func newDirectoryStore(dir string) (*directoryStore, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.abort())
 	}
-	return &directoryStore{partial: p, records: records}, nil
+	return &directoryStore{partial: p, records: records, sums: map[string]*runningSum{}}, nil
 }
 
 func (d *directoryStore) path() string {
@@ -69,16 +76,27 @@ func (d *directoryStore) pages(number uint32) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Pages{file: file, number: number}, nil
+	sum := d.running(pagesName(number))
+	return &Pages{file: file, number: number, sum: sum, haste: d.haste}, nil
 }
 
 // member makes a file.
 func (d *directoryStore) member(name string) (*os.File, error) {
 	file, err := d.partial.create(name)
 	if err == nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		d.files = append(d.files, file)
 	}
 	return file, err
+}
+
+// running begins the digest of a member.
+func (d *directoryStore) running(name string) *runningSum {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sums[name] = newRunningSum()
+	return d.sums[name]
 }
 
 func (d *directoryStore) fill(name string, write func(io.Writer) error) error {
@@ -86,7 +104,16 @@ func (d *directoryStore) fill(name string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(write(file), file.Close())
+	sum := d.running(name)
+	err = write(io.MultiWriter(sum, file))
+	if d.haste == nil {
+		return errors.Join(err, file.Close())
+	}
+	if err == nil {
+		// closeFiles closes it.
+		d.haste.whole(name, file, sum.size)
+	}
+	return err
 }
 
 // seal has nothing to do: all bytes are in the page cache.
@@ -106,7 +133,8 @@ func (d *directoryStore) commit(ctx context.Context, w *Writer) (Stats, error) {
 		return Stats{}, err
 	}
 	defer set.close()
-	if w.durable {
+	set.haste = d.haste
+	if w.durable && d.haste == nil {
 		set.startWriteback(d.records)
 	}
 	if err := w.complete(names); err != nil {
@@ -115,8 +143,9 @@ func (d *directoryStore) commit(ctx context.Context, w *Writer) (Stats, error) {
 	var early errgroup.Group
 	if w.durable && set.total() >= syncEarly {
 		early.Go(func() error { return set.sync() })
+		early.Go(func() error { d.partial.chill(); return nil })
 	}
-	list, err := set.sum(ctx)
+	list, err := set.sum(ctx, d.sums)
 	if syncing := early.Wait(); err == nil {
 		err = syncing
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/zeebo/xxh3"
 )
@@ -38,4 +39,59 @@ func sumFile(ctx context.Context, file io.ReaderAt, size int64, moved func(int64
 	}
 	sum := hash.Sum128().Bytes()
 	return sum[:], nil
+}
+
+// runningSum is the digest of a member while it is written from its beginning to its end.
+type runningSum struct {
+	mu     sync.Mutex
+	hash   *xxh3.Hasher128
+	size   int64
+	broken bool
+}
+
+func newRunningSum() *runningSum { return &runningSum{hash: xxh3.New128()} }
+
+// Write implements io.Writer, for what comes in order.
+func (s *runningSum) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hash.Write(b)
+	s.size += int64(len(b))
+	return len(b), nil
+}
+
+// add is told that b goes to offset; if it does not go to where the last ended, the digest is lost.
+func (s *runningSum) add(b []byte, offset int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if offset != s.size {
+		s.broken = true
+	}
+	if !s.broken {
+		s.hash.Write(b)
+		s.size += int64(len(b))
+	}
+}
+
+// lose is called when bytes may come that the digest does not see.
+func (s *runningSum) lose() {
+	if s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.broken = true
+	}
+}
+
+// of is the digest of a member of size bytes, nil if it is not known.
+func (s *runningSum) of(size int64) []byte {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken || s.size != size {
+		return nil
+	}
+	sum := s.hash.Sum128().Bytes()
+	return sum[:]
 }

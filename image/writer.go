@@ -20,6 +20,7 @@ type Writer struct {
 	store    store
 	payloads *payloads
 	durable  bool
+	hasty    bool
 	// unchecked lets nonsense through.
 	unchecked bool
 	// records is image.rt.
@@ -50,6 +51,11 @@ type Option func(*Writer)
 // never restored from.
 func WithoutSync() Option { return func(w *Writer) { w.durable = false } }
 
+// WithHaste has the disk begin to write while contents are still coming. The image is on stable storage
+// sooner, by a tenth to a fifth, and what is to be saved is read as much later: it is for who waits for Commit with
+// everything standing still.
+func WithHaste() Option { return func(w *Writer) { w.hasty = true } }
+
 // WithoutChecks lets Put take records that a reader will refuse, which is for tests of
 // readers.
 func WithoutChecks() Option { return func(w *Writer) { w.unchecked = true } }
@@ -71,6 +77,9 @@ func Create(dir string, options ...Option) (*Writer, error) {
 	}
 	for _, option := range options {
 		option(w)
+	}
+	if w.hasty && w.durable {
+		d.haste = &haste{syncs: map[string]*syncing{}}
 	}
 	return w, nil
 }
