@@ -38,6 +38,17 @@ func (r *Reader) marks(fd int, f func(mark uint64) (bool, error)) error {
 	return err
 }
 
+// Watched tells whether the inode of a descriptor of ours is watched by anybody, through fsnotify's
+// marks: inotify(7), fanotify(7) or F_NOTIFY.
+func (r *Reader) Watched(fd int) (bool, error) {
+	found := false
+	err := r.marks(fd, func(uint64) (bool, error) {
+		found = true
+		return true, nil
+	})
+	return found, err
+}
+
 // DnotifyGroup finds the group that all marks of F_NOTIFY (fcntl(2)) belong to, by
 // making one. It is 0 where the kernel has no such thing.
 func (r *Reader) DnotifyGroup() (uint64, error) {

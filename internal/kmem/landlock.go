@@ -21,24 +21,25 @@ const blobSize = 128
 // ErrNoLandlock tells of a kernel without landlock(7), where no task is restricted.
 var ErrNoLandlock = errors.New("this kernel has no landlock")
 
-// LandlockPlace finds out where in the security blob of the credentials the
+// LandlockPlace finds out, once in a boot, where in the security blob of the credentials the
 // domain stands, in bytes.
 func (r *Reader) LandlockPlace() (uint64, error) {
-	type result struct {
-		place uint64
-		err   error
-	}
-	results := make(chan result, 1)
+	place, err := r.layout.place("landlock", r.findLandlock)
+	return uint64(place), err
+}
+
+func (r *Reader) findLandlock() (place int, err error) {
+	done := make(chan struct{})
 	go osthread.Run(func() {
-		place, err := r.restrictSelf()
-		results <- result{place, err}
+		defer close(done)
+		place, err = r.restrictSelf()
 	})
-	found := <-results
-	return found.place, found.err
+	<-done
+	return place, err
 }
 
 // restrictSelf restricts the calling thread, which must be one to throw away.
-func (r *Reader) restrictSelf() (uint64, error) {
+func (r *Reader) restrictSelf() (int, error) {
 	task, err := r.current()
 	if err != nil {
 		return 0, err
@@ -69,7 +70,7 @@ func (r *Reader) restrictSelf() (uint64, error) {
 	for i := 0; i < blobSize; i += 8 {
 		was, is := binary.NativeEndian.Uint64(before[i:]), binary.NativeEndian.Uint64(after[i:])
 		if was == 0 && is>>48 == 0xffff {
-			return uint64(i), nil
+			return i, nil
 		}
 	}
 	return 0, errors.New("the domain of landlock was not found in the credentials")

@@ -29,6 +29,8 @@ type found struct {
 	Boot    string
 	Sizes   map[string]int
 	Offsets map[string]int
+	// Places were found by doing, where the types do not tell.
+	Places map[string]int
 }
 
 // missing marks what was looked for and is not there.
@@ -48,13 +50,13 @@ func openLayout(dir string) *layout {
 }
 
 func (l *layout) read() found {
-	fresh := found{Boot: l.boot, Sizes: map[string]int{}, Offsets: map[string]int{}}
+	fresh := found{Boot: l.boot, Sizes: map[string]int{}, Offsets: map[string]int{}, Places: map[string]int{}}
 	b, err := ownText(l.path)
 	if err != nil || l.boot == "" {
 		return fresh
 	}
 	var kept found
-	if json.Unmarshal(b, &kept) != nil || kept.Boot != l.boot || kept.Sizes == nil || kept.Offsets == nil {
+	if json.Unmarshal(b, &kept) != nil || kept.Boot != l.boot || kept.Sizes == nil || kept.Offsets == nil || kept.Places == nil {
 		return fresh
 	}
 	return kept
@@ -154,4 +156,16 @@ func (l *layout) offset(field string) (int, error) {
 		return 0, fmt.Errorf("this kernel's struct %s has no %s", name, member)
 	}
 	return n, nil
+}
+
+// place gives what find finds out, which is true until the next boot.
+func (l *layout) place(name string, find func() (int, error)) (int, error) {
+	if at, known := l.found.Places[name]; known {
+		return at, nil
+	}
+	at, err := find()
+	if err == nil {
+		l.found.Places[name], l.changed = at, true
+	}
+	return at, err
 }

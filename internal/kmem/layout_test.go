@@ -26,8 +26,20 @@ func TestLayoutIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if at, err := l.place("somewhere", func() (int, error) { return 24, nil }); at != 24 || err != nil {
+		t.Errorf("place %d, %v", at, err)
+	}
+	if _, err := l.place("nowhere", func() (int, error) { return 0, os.ErrNotExist }); err == nil {
+		t.Error("what was not found is found")
+	}
 	l.keep()
 	again := openLayout(dir)
+	if at, err := again.place("somewhere", nil); at != 24 || err != nil {
+		t.Errorf("kept place %d: %v", at, err)
+	}
+	if _, known := again.found.Places["nowhere"]; known {
+		t.Error("an error is kept")
+	}
 	if off, err := again.offset("task_struct.group_leader"); off != want || err != nil || again.types != nil {
 		t.Errorf("kept offset %d, not %d: %v", off, want, err)
 	}
@@ -38,7 +50,9 @@ func TestLayoutIsKept(t *testing.T) {
 		t.Errorf("what is not there is looked for again: %v", err)
 	}
 	for name, spoil := range map[string]func() error{
-		"of another boot":  func() error { return os.WriteFile(again.path, []byte(`{"Boot":"x","Sizes":{},"Offsets":{}}`), 0o600) },
+		"of another boot": func() error {
+			return os.WriteFile(again.path, []byte(`{"Boot":"x","Sizes":{},"Offsets":{},"Places":{}}`), 0o600)
+		},
 		"garbage":          func() error { return os.WriteFile(again.path, []byte("{"), 0o600) },
 		"others' to write": func() error { return os.Chmod(again.path, 0o666) },
 		"a link": func() error {
