@@ -52,10 +52,13 @@ func lasting(ctx context.Context, look func() ([]error, error)) ([]error, error)
 }
 
 func (d *dump) check(ctx context.Context) ([]error, error) {
+	d.openKernel()
+	d.listed.at = time.Now()
 	pids, err := d.target.listPids()
 	if err != nil {
 		return nil, err
 	}
+	d.listed.pids = pids
 	if err := d.enterRoot(); err != nil {
 		return nil, err
 	}

@@ -3,129 +3,40 @@ package checkpoint
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
 	"time"
 
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/procfs"
-	"github.com/rethaw/rethaw/internal/ptrace"
-	"github.com/rethaw/rethaw/internal/sleeping"
-	"github.com/rethaw/rethaw/internal/watchdog"
-	"github.com/rethaw/rethaw/specs"
 	"github.com/sirupsen/logrus"
 )
-
-// Run checkpoints the target into o.Image. Unless o.LeaveRunning is set the
-// tasks are killed once the image is safe on disk, and done (may be nil) is
-// called then. Whatever fails before, the tasks go on as if nothing had
-// happened. A *RefusedError lists what cannot be saved; nothing was stopped
-// then.
-func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, error) {
-	start := time.Now()
-	d := newDump(&t, &o)
-	defer d.close()
-	go image.Warm()
-	ready := make(chan bool, 1)
-	go func() { ready <- d.watch() }()
-	var problems []error
-	err := d.step("preflight", func() (err error) { problems, err = d.preflight(ctx); return err })
-	if err != nil {
-		return nil, err
-	}
-	if len(problems) > 0 {
-		return nil, &RefusedError{problems}
-	}
-	if err := d.step("prepare", d.prepare); err != nil {
-		return nil, err
-	}
-	create := o.Create
-	if create == nil {
-		create = func() (*image.Writer, error) { return image.Create(o.Image) }
-	}
-	if err := d.step("create", func() (err error) { d.out, err = create(); return err }); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err := d.out.Abort(); err != nil {
-			d.log.WithError(err).Warn("what is left of an image stays until the next checkpoint")
-		}
-	}()
-	d.data = &dataWriter{out: d.out}
-
-	_ = d.step("watchdog", func() error { d.frozen.watched = <-ready; return nil })
-	tracer := ptrace.NewTracer()
-	defer tracer.Close()
-	if err := tracer.Do(func() error { return d.run(ctx, done) }); err != nil {
-		return nil, err
-	}
-	d.stats.Total = time.Since(start).Microseconds()
-	return &d.stats, nil
-}
-
-// preflight looks at everything while the tasks run, and prepares what would take
-// time when they are stopped.
-func (d *dump) preflight(ctx context.Context) ([]error, error) {
-	ahead := newDump(d.target, d.opts)
-	defer func() { ahead.close() }()
-	problems, err := lasting(ctx, func() ([]error, error) {
-		before := ahead
-		ahead = newDump(d.target, d.opts)
-		ahead.kernel, ahead.unseen, before.kernel = before.kernel, before.unseen, nil
-		before.close()
-		return ahead.check(ctx)
-	})
-	// To open the kernel's memory takes milliseconds that stopped tasks need not wait.
-	d.kernel, d.unseen, ahead.kernel = ahead.kernel, ahead.unseen, nil
-	if err != nil || len(problems) > 0 {
-		return problems, err
-	}
-	if len(ahead.inet.tree) > 0 {
-		// Bytes may be under way then. Without the kernel's memory it goes as well.
-		_, _ = d.kernelMemory()
-	}
-	d.readAhead(ahead)
-	return nil, nil
-}
-
-func newDump(t *Target, o *Options) *dump {
-	d := &dump{target: t, opts: o, log: o.Log}
-	if d.log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		d.log = logrus.NewEntry(silent)
-	}
-	d.dog = &watchdog.Dog{Launch: o.Watchdog}
-	d.frozen.dog = d.dog
-	d.initFiles()
-	d.frozen.threads = map[int]*thread{}
-	d.frozen.known, d.frozen.byPID = map[int]bool{}, map[int]*process{}
-	d.spaces = map[specs.ID]*specs.Memory{}
-	d.frozen.sleeps = map[int]*sleeping.Sleep{}
-	d.frozen.remainders = map[int][]byte{}
-	d.frozen.watch = sleeping.NewWatch()
-	return d
-}
 
 // run is the part of a checkpoint between the first stop and the last release.
 // It runs on the tracer's thread.
 func (d *dump) run(ctx context.Context, done func() error) (err error) {
 	d.facts = newFacts()
-	if err := d.step("look", func() error { return d.frozen.look(d.target) }); err != nil {
+	if err := d.step("look", func() error { return d.frozen.look(d.target, d.listed.recent()) }); err != nil {
 		return err
 	}
 	if err := d.data.prepare(); err != nil {
 		return err
 	}
-	begin := time.Now()
+	if d.injector, err = inject.New(); err != nil {
+		return err
+	}
+	defer d.injector.Close()
+	if err := d.frozen.prepareHold(d.target); err != nil {
+		return err
+	}
+	stopping := time.Now()
 	released := false
 	release := func() error {
 		if released {
 			return nil
 		}
 		released = true
-		d.stats.Frozen = time.Since(begin).Microseconds()
+		d.stats.Frozen = time.Since(stopping).Microseconds()
 		return d.frozen.release(d.target)
 	}
 	defer func() { err = errors.Join(err, release()) }()
@@ -133,10 +44,9 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 	if err := d.step("freeze", func() error { return d.frozen.freeze(ctx, d.target) }); err != nil {
 		return err
 	}
-	d.stats.Freezing = time.Since(begin).Microseconds()
-	strangers := make(chan error, 1)
-	go func() { strangers <- d.frozen.strangers(d.target) }()
-	if err := d.collect(); err != nil {
+	d.stats.Freezing = time.Since(stopping).Microseconds()
+	strangers := beginning(func() error { return d.frozen.strangers(d.target) })
+	if err := d.step("collect", d.collect); err != nil {
 		return err
 	}
 	if d.opts.Frozen != nil {
@@ -147,7 +57,7 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 	if err := d.save(ctx); err != nil {
 		return err
 	}
-	if err := <-strangers; err != nil {
+	if err := d.step("strangers", strangers.wait); err != nil {
 		return err
 	}
 	if d.opts.LeaveRunning {
@@ -180,7 +90,8 @@ func (d *dump) run(ctx context.Context, done func() error) (err error) {
 		return err
 	}
 	// They stand still up to here, and never run again.
-	d.stats.Frozen = time.Since(begin).Microseconds()
+	d.stats.Frozen = time.Since(stopping).Microseconds()
+	d.removal = beginning(d.out.Abort)
 	if err := d.step("kill", d.kill); err != nil {
 		return errors.Join(err, d.inet.unsilence())
 	}
@@ -252,20 +163,17 @@ func (th *thread) order(p *process) int {
 
 // save writes everything into the image.
 func (d *dump) save(ctx context.Context) error {
-	in, err := inject.New()
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	d.injector = in
+	// After an error nobody else waits for it.
+	defer func() { _ = d.tmpfs.wait() }()
 	steps := []struct {
 		name string
 		run  func() error
 	}{
+		{"tmpfs", d.beginTmpfs},
 		{"header", d.header},
 		{"tasks", d.tasks},
 		{"unseen", d.refuseUnseen},
-		{"describe", func() error { return d.describe(in) }},
+		{"describe", d.describe},
 		{"fs", d.saveFS},
 		{"files", d.saveFiles},
 		{"memory", func() error { return d.saveMemory(ctx) }},

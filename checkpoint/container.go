@@ -29,7 +29,7 @@ type containerSaver struct {
 func containerSavers() []containerSaver {
 	return []containerSaver{
 		{"uts", saveUTS},
-		{"tmpfs", saveTmpfs},
+		{"tmpfs", (*dump).endTmpfs},
 		{"sysvshm", saveSysVShm},
 		{"sysvsem", saveSysVSem},
 		{"sysvmsg", saveSysVMsg},

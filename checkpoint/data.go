@@ -105,6 +105,7 @@ func newPagesWriter(out *image.Writer) (*pagesWriter, error) {
 
 func (w *pagesWriter) close() {
 	if w.buf != nil {
+		w.pages.Finish()
 		_ = unix.Munmap(w.buf)
 		w.buf = nil
 	}

@@ -1,8 +1,8 @@
 package checkpoint
 
 import (
-	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/ptrace"
@@ -11,96 +11,75 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inquiry is a batch of questions to a stopped thread: system calls that write
-// their answers into the arena.
-type inquiry struct {
-	session *inject.Session
-	calls   []inject.Call
-	answers []answer
-	room    []byte
-	at      uint64
-	// err is the first error of a run that a full arena brought about.
-	err error
-}
+// atOnce is how many processes are asked at the same time: enough that tracer and tasks do not wait for each
+// other.
+const atOnce = 8
 
-func newInquiry(s *inject.Session) *inquiry {
-	q := &inquiry{session: s}
-	q.room, q.at = s.Data()
-	return q
-}
-
-// answer takes the result of one call, and the bytes that it wrote.
-type answer struct {
-	call  int
-	bytes []byte
-	take  func(ret int64, b []byte)
-}
-
-// out marks the argument that is replaced by the address of the answer.
-const out = ^uint64(0) - 1
-
-// out8 is the place 8 bytes behind it.
-const out8 = ^uint64(0) - 2
-
-// ask adds a question whose answer has size bytes.
-func (q *inquiry) ask(size int, take func(ret int64, b []byte), nr uint64, args ...uint64) {
-	if len(q.room) < size+8 {
-		q.err = errors.Join(q.err, q.run())
+// describe visits every thread and fills in its record and that of its process. Processes take turns, but for
+// those that share their memory, in which there is room for one visit.
+func (d *dump) describe() error {
+	var jobs []func(ptrace.Idle) error
+	for _, sharers := range d.sharers() {
+		jobs = append(jobs, func(idle ptrace.Idle) error {
+			for _, p := range sharers {
+				if err := d.describeProcess(p, idle); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
-	c := inject.Call{Nr: nr}
-	b := q.room[:size:size]
-	for i, a := range args {
-		switch a {
-		case out:
-			a = q.at
-		case out8:
-			a = q.at + 8
+	return ptrace.Turns(atOnce, jobs)
+}
+
+// sharers are the processes that live, together those that share their memory.
+func (d *dump) sharers() [][]*process {
+	type likeness struct {
+		stack, code uint64
+		areas       int
+	}
+	alike := map[likeness][]*[]*process{}
+	var all []*[]*process
+	for _, p := range d.live() {
+		key := likeness{p.stat.StartStack, p.stat.StartCode, len(p.areas)}
+		// In the order that kcmp(2) gives.
+		bucket := alike[key]
+		i, found := slices.BinarySearchFunc(bucket, p, func(o *[]*process, p *process) int { return kcmpOrder((*o)[0].at, p.at, kcmpVM, 0, 0) })
+		if found {
+			*bucket[i] = append(*bucket[i], p)
+			continue
 		}
-		c.Args[i] = a
+		one := &[]*process{p}
+		all = append(all, one)
+		alike[key] = slices.Insert(bucket, i, one)
 	}
-	size = (size + 7) &^ 7
-	q.room, q.at = q.room[size:], q.at+uint64(size)
-	q.answers = append(q.answers, answer{len(q.calls), b, take})
-	q.calls = append(q.calls, c)
+	list := make([][]*process, len(all))
+	for i, o := range all {
+		list[i] = *o
+	}
+	return list
 }
 
-// run has the questions answered.
-func (q *inquiry) run() error {
-	if q.err != nil {
-		return q.err
+// describeProcess visits the threads of a process.
+func (d *dump) describeProcess(p *process, idle ptrace.Idle) error {
+	for _, th := range p.threads {
+		th.traced.TakeTurns(idle)
+		defer th.traced.TakeTurns(nil)
 	}
-	if err := q.session.Run(q.calls); err != nil {
+	place, err := p.place()
+	if err != nil {
 		return err
 	}
-	for _, a := range q.answers {
-		a.take(q.calls[a.call].Ret, a.bytes)
-	}
-	q.calls, q.answers = nil, nil
-	q.room, q.at = q.session.Data()
-	return nil
-}
-
-func word(b []byte) uint64   { return binary.LittleEndian.Uint64(b) }
-func word32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
-
-// describe visits every thread and fills in its record and that of its process.
-func (d *dump) describe(in *inject.Injector) error {
-	for _, p := range d.live() {
-		place, err := p.place()
-		if err != nil {
-			return err
+	known := d.testimony(p)
+	for i, th := range p.threads {
+		if err := d.visit(d.injector, p, th, place, known, i == 0); err != nil {
+			return &Error{"describe", p.nspid, err}
 		}
-		known := d.testimony(p)
-		for i, th := range p.threads {
-			if err := d.visit(in, p, th, place, known, i == 0); err != nil {
-				return &Error{"describe", p.nspid, err}
-			}
-			if i > 0 {
-				continue
-			}
-			if err := d.settleTimers(p); err != nil {
-				return &Error{"describe the timers of", p.nspid, err}
-			}
+		if i > 0 {
+			continue
+		}
+		if err := d.settleTimers(p); err != nil {
+			return &Error{"describe the timers of", p.nspid, err}
 		}
 	}
 	return nil

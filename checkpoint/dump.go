@@ -23,6 +23,8 @@ type dump struct {
 	procs  []*process
 	stats  Stats
 	facts  facts
+	// listed are the processes that the preflight found.
+	listed listing
 	// stopped is the time of the stop.
 	stopped moment
 	// root is the root directory of the tree's first task, mounts the ids of the
@@ -39,6 +41,8 @@ type dump struct {
 	sysv   sysv
 	inner  inner
 	uts    *specs.UTS
+	// tmpfs are the contents of tmpfs mounts, removal what is left of an old image; nil until it is begun.
+	tmpfs, removal *soon[struct{}]
 	// hostMounts are the mount points of the host by the filesystems' devices.
 	hostMounts map[[2]int][]string
 	// spaces are the records of address spaces.
@@ -49,7 +53,7 @@ type dump struct {
 	sockets  unixSockets
 	injector *inject.Injector
 	// kernel reads the kernel's memory, nil until it is needed.
-	kernel *kmem.Reader
+	kernel *soon[*kmem.Reader]
 	unseen unseen
 	// dog undoes what would outlive us.
 	dog *watchdog.Dog
@@ -91,7 +95,9 @@ func (d *dump) close() {
 	_ = d.dog.Close()
 	d.files.close()
 	if d.kernel != nil {
-		d.kernel.Close()
+		if k, err := d.kernel.get(); err == nil {
+			k.Close()
+		}
 	}
 	d.inner.close()
 	d.data.close()

@@ -142,13 +142,7 @@ func (fs *files) find(f *openFile) *openFile {
 
 // compare orders descriptions as kcmp(2) does.
 func (fs *files) compare(a, b *openFile) int {
-	switch kcmp(a.proc.at, b.proc.at, kcmpFile, uintptr(a.fd), uintptr(b.fd)) {
-	case 0:
-		return 0
-	case 1:
-		return -1
-	}
-	return 1
+	return kcmpOrder(a.proc.at, b.proc.at, kcmpFile, uintptr(a.fd), uintptr(b.fd))
 }
 
 func (d *dump) initFiles() {
@@ -231,19 +225,10 @@ func (d *dump) saveTable(p *process) error {
 		f = d.files.find(at)
 		d.noteLocks(at, f)
 		p.files[fd] = f
-		table.Entries = append(table.Entries, specs.FD{Number: int32(fd), File: f.id, CloExec: f.cloExec(p, fd)})
+		table.Entries = append(table.Entries, specs.FD{Number: int32(fd), File: f.id, CloExec: at.info.Flags&unix.O_CLOEXEC != 0})
 	}
 	p.fds = d.newID()
 	return d.out.Put(p.fds, table)
-}
-
-// cloExec tells whether descriptor fd of p is closed at an exec.
-func (f *openFile) cloExec(p *process, fd int) bool {
-	if f.proc == p && f.fd == fd {
-		return f.info.Flags&unix.O_CLOEXEC != 0
-	}
-	info, err := procfs.ReadFDInfo(p.at, fd)
-	return err == nil && info.Flags&unix.O_CLOEXEC != 0
 }
 
 // saveFile makes the record of a description by the handler of its kind.

@@ -35,17 +35,17 @@ type frozen struct {
 	// dog freezes a paused target again if we die; refrozen tells it that this is done.
 	dog      *watchdog.Dog
 	refrozen func() error
-	// watched tells that a watchdog waits; held is the cgroup that is frozen for the
-	// time of the stops, let tells the watchdog that it is not any more.
-	watched bool
-	held    string
-	let     func() error
+	// watched tells that a watchdog waits; holding is the cgroup that will be frozen for the
+	// time of the stops, held while it is, let tells the watchdog that it is not any more.
+	watched       bool
+	holding, held string
+	let           func() error
 }
 
 // look sees how long threads have slept, which can be seen only until they are
-// interrupted.
-func (f *frozen) look(t *Target) error {
-	pids, err := t.listPids()
+// interrupted. before are the processes that were there some milliseconds ago, nil if it is longer.
+func (f *frozen) look(t *Target, before []int) error {
+	pids, err := t.relist(before)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (f *frozen) freeze(ctx context.Context, t *Target) error {
 			return err
 		}
 	}
-	if err := f.stopHeld(t); err != nil {
+	if err := f.stopHeld(); err != nil {
 		return errors.Join(err, f.giveUp())
 	}
 	deadline := time.Now().Add(freezePatience)

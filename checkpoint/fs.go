@@ -111,3 +111,14 @@ func kcmp(pid1, pid2, kind int, idx1, idx2 uintptr) int {
 	}
 	return int(r)
 }
+
+// kcmpOrder is kcmp as a comparison: 0 for the same object, else the order that the kernel gives.
+func kcmpOrder(pid1, pid2, kind int, idx1, idx2 uintptr) int {
+	switch kcmp(pid1, pid2, kind, idx1, idx2) {
+	case 0:
+		return 0
+	case 1:
+		return -1
+	}
+	return 1
+}

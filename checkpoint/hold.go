@@ -17,9 +17,10 @@ import (
 // itself. The freezer of version 1 holds threads in a place that ptrace does not reach.
 
 // stopHeld stops all threads while they are frozen. That alone has made calls return, so that every
-// thread is seized before any is thawed.
-func (f *frozen) stopHeld(t *Target) error {
-	if err := f.hold(t); err != nil || f.held == "" {
+// thread is seized before any is thawed. Who was forked by one that was not frozen yet, and is nobody's child any
+// more, comes to light later.
+func (f *frozen) stopHeld() error {
+	if err := f.hold(); err != nil || f.held == "" {
 		return err
 	}
 	for {
@@ -58,16 +59,22 @@ func (f *frozen) giveUp() error {
 	return f.let()
 }
 
-// hold freezes the cgroup of the target, if there is one that can be.
-func (f *frozen) hold(t *Target) error {
-	dir := f.holdable(t)
+// prepareHold tells the watchdog of the cgroup that is about to be frozen, if there is one that can be, while
+// the tasks run still.
+func (f *frozen) prepareHold(t *Target) (err error) {
+	if f.holding = f.holdable(t); f.holding != "" {
+		f.let, err = f.dog.Guard(watchdog.Undo{Mend: &watchdog.Mend{Dir: f.holding}}, -1)
+	}
+	return err
+}
+
+// hold freezes the cgroup that was prepared for it.
+func (f *frozen) hold() error {
+	dir := f.holding
 	if dir == "" {
 		return nil
 	}
-	var err error
-	if f.let, err = f.dog.Guard(watchdog.Undo{Mend: &watchdog.Mend{Dir: dir}}, -1); err != nil {
-		return err
-	}
+	f.holding = ""
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.freeze"), []byte("1"), 0); err != nil {
 		// Without the right to it (a cgroup filesystem that is mounted read-only)
 		// things are as without such a cgroup.

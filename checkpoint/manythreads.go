@@ -43,7 +43,11 @@ func (d *dump) testimony(p *process) *testimony {
 	if d.kernel == nil || len(p.threads) < manyThreads {
 		return k
 	}
-	threads, err := d.kernel.States(p.pid)
+	var threads []kmem.Thread
+	reader, err := d.kernel.get()
+	if err == nil {
+		threads, err = reader.States(p.pid)
+	}
 	if err != nil {
 		d.log.WithError(err).Debug("the kernel's memory does not tell of threads")
 		return k

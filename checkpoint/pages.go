@@ -79,6 +79,9 @@ func hasPages(a *specs.Area) bool {
 	return false
 }
 
+// jobsAtOnce is how many jobs a writer takes at a time.
+const jobsAtOnce = 8
+
 // writePages writes all jobs, by as many writers as there are processors.
 func (d *dump) writePages(ctx context.Context, jobs []pageJob) error {
 	// A small tree is not worth a second file; a stream takes one page after the other.
@@ -86,12 +89,19 @@ func (d *dump) writePages(ctx context.Context, jobs []pageJob) error {
 	if d.out.Ordered() {
 		workers = 1
 	}
-	queue := make(chan []pageJob)
 	var mu sync.Mutex
+	if len(jobs) <= jobsAtOnce {
+		// To hand it over would take longer.
+		queue := make(chan []pageJob, 1)
+		queue <- jobs
+		close(queue)
+		return d.pageWorker(queue, &mu)
+	}
+	queue := make(chan []pageJob)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(queue)
-		for batch := range slices.Chunk(jobs, 8) {
+		for batch := range slices.Chunk(jobs, jobsAtOnce) {
 			select {
 			case queue <- batch:
 			case <-ctx.Done():

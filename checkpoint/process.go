@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/rethaw/rethaw/internal/kernel"
 	"github.com/rethaw/rethaw/internal/procfs"
@@ -178,87 +177,4 @@ func (p *process) close() {
 // unsupported makes an error about an object of the process.
 func (p *process) unsupported(object, reason, remedy string) error {
 	return &Unsupported{PID: p.nspid, Comm: p.stat.Comm, Object: object, Reason: reason, Remedy: remedy}
-}
-
-// listPids finds the host pids of the target's processes: those of the pid
-// namespace of its init, or the descendants of a host tree's root.
-func (t *Target) listPids() ([]int, error) {
-	if t.Host {
-		return descendants(t.Init)
-	}
-	ns, err := procfs.PIDNamespace(t.Init)
-	if err != nil {
-		return nil, err
-	}
-	own, err := procfs.PIDNamespace(os.Getpid())
-	if err != nil {
-		return nil, err
-	}
-	if ns == own {
-		return descendants(t.Init)
-	}
-	all, err := procfs.Pids()
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for _, pid := range all {
-		// A process may end while we look; a zombie has no namespaces to show.
-		if id, err := procfs.PIDNamespace(pid); err == nil && id == ns {
-			pids = append(pids, pid)
-		}
-	}
-	return withZombies(pids)
-}
-
-// descendants lists root and all below it.
-func descendants(root int) ([]int, error) {
-	pids := []int{root}
-	for i := 0; i < len(pids); i++ {
-		below, err := children(pids[i])
-		if err != nil {
-			if i == 0 {
-				return nil, err
-			}
-			continue
-		}
-		pids = append(pids, below...)
-	}
-	return pids, nil
-}
-
-// children lists the children of all threads of a process, zombies too.
-func children(pid int) ([]int, error) {
-	tids, err := procfs.ListTasks(pid)
-	if err != nil {
-		return nil, err
-	}
-	var all []int
-	for _, tid := range tids {
-		below, err := procfs.ReadChildren(pid, tid)
-		if err != nil {
-			if procfs.Gone(err) {
-				continue
-			}
-			return nil, err
-		}
-		all = append(all, below...)
-	}
-	return all, nil
-}
-
-// withZombies adds the children that are zombies, which show no namespace.
-func withZombies(pids []int) ([]int, error) {
-	for _, pid := range pids {
-		below, err := children(pid)
-		if err != nil && !procfs.Gone(err) {
-			return nil, err
-		}
-		for _, c := range below {
-			if !slices.Contains(pids, c) {
-				pids = append(pids, c)
-			}
-		}
-	}
-	return pids, nil
 }

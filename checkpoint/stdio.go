@@ -45,7 +45,9 @@ func (d *dump) findRoles() {
 				continue
 			}
 			for fd := range 3 {
-				if f, err := d.look(p, fd); err == nil {
+				if f := p.files[fd]; f != nil {
+					roles.mark(f, fd)
+				} else if f, err := d.look(p, fd); err == nil {
 					roles.mark(d.files.find(f), fd)
 				}
 			}

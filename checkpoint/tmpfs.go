@@ -19,6 +19,23 @@ import (
 // tmpfsArchive is the file of the image with the contents of all tmpfs mounts.
 const tmpfsArchive = "tmpfs.tar"
 
+// beginTmpfs begins to save what is in the container's tmpfs mounts, which needs nothing that the steps
+// find out that come next, beside them. A stream has its own order, in which nothing comes before the records.
+func (d *dump) beginTmpfs() error {
+	if !d.target.Host && !d.out.Ordered() {
+		d.tmpfs = beginning(func() error { return saveTmpfs(d) })
+	}
+	return nil
+}
+
+// endTmpfs waits until the contents are saved.
+func (d *dump) endTmpfs() error {
+	if d.tmpfs == nil {
+		return saveTmpfs(d)
+	}
+	return d.tmpfs.wait()
+}
+
 // saveTmpfs saves the contents of the container's tmpfs mounts into one archive.
 func saveTmpfs(d *dump) error {
 	list := d.ownTmpfs()

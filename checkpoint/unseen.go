@@ -18,8 +18,9 @@ type unseen struct {
 	landlock  uint64
 	landlocks bool
 	domain    uint64
-	// dnotify is the group of the marks of F_NOTIFY, 0 for none.
+	// dnotify is the group of the marks of F_NOTIFY, 0 for none, once grouped is set.
 	dnotify uint64
+	grouped bool
 	// rings are session keyrings that came from outside.
 	rings map[uint64]bool
 }
@@ -136,9 +137,6 @@ func (h *unseen) prepare(d *dump, k *kmem.Reader) error {
 	} else if !errors.Is(err, kmem.ErrNoLandlock) {
 		d.log.WithError(err).Debug("landlock domains are not seen")
 	}
-	if h.dnotify, err = k.DnotifyGroup(); err != nil {
-		d.log.WithError(err).Debug("directories watched by F_NOTIFY are not seen")
-	}
 	// Keyrings that the first task has of its engine, or of ours, are no state of
 	// the program.
 	outer := []uint64{k.Own()}
@@ -249,11 +247,24 @@ func strays(_ *dump, k *kmem.Reader, leader, thread uint64) (bool, error) {
 // dnotified tells whether a directory is watched by fcntl(F_NOTIFY).
 func (d *dump) dnotified(f *openFile) bool {
 	k, err := d.kernelMemory()
-	if err != nil || d.unseen.prepare(d, k) != nil || d.unseen.dnotify == 0 {
+	if err != nil {
 		return false
 	}
 	own, err := f.dup()
 	if err != nil {
+		return false
+	}
+	// To find the group out costs more than all the rest, and most directories are watched by nobody.
+	if watched, err := k.Watched(int(own.Fd())); err != nil || !watched {
+		return false
+	}
+	if h := &d.unseen; !h.grouped {
+		h.grouped = true
+		if h.dnotify, err = k.DnotifyGroup(); err != nil {
+			d.log.WithError(err).Debug("directories watched by F_NOTIFY are not seen")
+		}
+	}
+	if d.unseen.dnotify == 0 {
 		return false
 	}
 	watched, err := k.Dnotifies(int(own.Fd()), d.unseen.dnotify)

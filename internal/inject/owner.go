@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +17,8 @@ type owner struct {
 	page []byte
 	head *robustHead
 	tid  uint32
+	// guarded are the slots on the list, the last in first.
+	guarded []*slot
 	// stuck tells that the list must stay as it is until our thread ends.
 	stuck bool
 }
@@ -47,15 +51,34 @@ func newOwner() (*owner, error) {
 
 func (o *owner) self() uint64 { return uint64(uintptr(unsafe.Pointer(o.head))) }
 
-// guard puts the slot's owner word under the list.
+// guard puts the slot's owner word at the head of the list. At every moment the list is one that the kernel can
+// go through: the slot leads on before anything leads to it.
 func (o *owner) guard(s *slot) {
 	s.ownerw = o.tid | futexWaiters
-	s.node = o.self()
-	o.head.next = uint64(uintptr(unsafe.Pointer(&s.node)))
+	atomic.StoreUint64(&s.node, o.head.next)
+	atomic.StoreUint64(&o.head.next, uint64(uintptr(unsafe.Pointer(&s.node))))
+	o.guarded = append(o.guarded, s)
 }
 
-// clear takes what is guarded off the list.
-func (o *owner) clear() { o.head.next = o.self() }
+// release takes a slot off the list: what led to it leads on.
+func (o *owner) release(s *slot) {
+	i := slices.Index(o.guarded, s)
+	if i < 0 {
+		return
+	}
+	to := &o.head.next
+	if i+1 < len(o.guarded) {
+		to = &o.guarded[i+1].node
+	}
+	atomic.StoreUint64(to, s.node)
+	o.guarded = slices.Delete(o.guarded, i, i+1)
+}
+
+// clear makes the list empty.
+func (o *owner) clear() {
+	o.head.next = o.self()
+	o.guarded = nil
+}
 
 // close gives the list back.
 func (o *owner) close() error {

@@ -180,20 +180,12 @@ func (s *Session) batch(calls []Call) error {
 	k.count = uint64(len(calls))
 	command := atomic.AddUint32(&k.command, 1)
 	futexWake(&k.command)
-	start := time.Now()
-	deadline := start.Add(ptrace.Patience)
-	for {
-		done := atomic.LoadUint32(&k.done)
-		if done == command {
-			break
-		}
-		if time.Since(start) < spin {
-			continue
-		}
-		futexWait(&k.done, done, 20*time.Millisecond)
+	deadline := time.Now().Add(ptrace.Patience)
+	for n := 0; atomic.LoadUint32(&k.done) != command; n++ {
 		if err := s.check(deadline); err != nil {
 			return err
 		}
+		s.thread.Pause(n)
 	}
 	copy(calls, room)
 	return nil
@@ -233,8 +225,7 @@ func (s *Session) Leave() error {
 		func() error { return s.halt() },
 		func() error { return s.thread.SetRegisters(&regs) },
 		func() error { return s.thread.AwaitSyscall() }, // into munmap
-		func() error { return s.thread.AwaitSyscall() }, // and out of it
-		func() error { return s.halt() },
+		func() error { return s.halt() },                // the next stop is behind it
 		func() error { return s.thread.SetSigMask(s.mask) },
 		func() error { return s.thread.SetRegisters(&s.home) },
 		func() error {
@@ -254,7 +245,9 @@ func (s *Session) Leave() error {
 		s.in.owner.stuck = true
 		return err
 	}
-	s.in.owner.clear()
+	if s.arena != nil {
+		s.in.owner.release(s.slot())
+	}
 	if s.arena != nil {
 		err = errors.Join(err, unix.Munmap(s.arena))
 		s.arena = nil

@@ -56,6 +56,7 @@ type call struct {
 
 // NewTracer starts a thread. Close ends it, which lets go all that it traces.
 func NewTracer() *Tracer {
+	noStops()
 	t := &Tracer{calls: make(chan call)}
 	go osthread.Run(t.serve)
 	return t

@@ -101,7 +101,7 @@ func (t *Thread) Poll() (Stop, bool, error) {
 	return decode(info.Code, info.Status), true, nil
 }
 
-// spins is how often Wait looks before it sleeps, some 40 us: a stop takes some
+// spins is how often one looks before one sleeps, some 40 us: a stop takes some
 // 15 us. To yield the processor instead would cost a whole turn of everybody else's, on a
 // busy machine many milliseconds each time.
 const spins = 100
@@ -121,15 +121,10 @@ func (t *Thread) Wait(timeout time.Duration) (Stop, error) {
 		if ok {
 			return stop, nil
 		}
-		if n < spins {
-			continue
-		}
-		if time.Now().After(deadline) {
+		if n >= spins && time.Now().After(deadline) {
 			return stop, t.error("wait for", ErrTimeout)
 		}
-		// Short naps for the first 2 ms, then longer ones.
-		pause := unix.Timespec{Nsec: int64(min(max(n-spins-60, 1), 50)) * 20_000}
-		_ = unix.Nanosleep(&pause, nil)
+		t.Pause(n)
 	}
 }
 

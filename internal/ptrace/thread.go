@@ -19,6 +19,8 @@ type Thread struct {
 	TID int
 	// back, while the thread is lent, brings it to a stop.
 	back func() error
+	// idle lets others go on while this one is waited for, nil for nobody.
+	idle Idle
 }
 
 // Lend tells that the thread runs, in code of ours that waits for orders. What needs it to
