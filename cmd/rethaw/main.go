@@ -33,6 +33,8 @@ func main() {
 	if watchdog.Is(os.Args[1:]) {
 		os.Exit(report(os.Stderr, nil, exitOK, watchdog.Serve()))
 	}
+	deferCollections()
+	prefault()
 	ctx, stop := interruptible(context.Background())
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, uninterrupt: stop}
 	root := a.command()
