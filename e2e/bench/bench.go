@@ -15,6 +15,7 @@ import (
 type bench struct {
 	rig     *rig.Rig
 	runs    int
+	only    string
 	rows    []row
 	cleanup []func()
 	failed  bool

@@ -25,6 +25,7 @@ func main() {
 func run() int {
 	binary := flag.String("rethaw", "", "rethaw to be measured (default: one built from the source)")
 	runs := flag.Int("runs", 10, "rounds of which the median is taken")
+	only := flag.String("only", "", "part to measure alone: trivial, redis or many")
 	report := flag.String("o", "", "file that the table is written to as well, such as docs/bench.md")
 	flag.Parse()
 	if *binary != "" {
@@ -42,7 +43,7 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
 	}
-	b := &bench{rig: r, runs: *runs}
+	b := &bench{rig: r, runs: *runs, only: *only}
 	code := b.measure()
 	if err := r.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: clean up:", err)
@@ -72,8 +73,13 @@ func (b *bench) measure() (code int) {
 	}()
 	warm(1 << 30)
 	b.size()
-	b.trivial()
-	b.redis()
-	b.many()
+	for _, part := range []struct {
+		name    string
+		measure func()
+	}{{"trivial", b.trivial}, {"redis", b.redis}, {"many", b.many}} {
+		if b.only == "" || b.only == part.name {
+			part.measure()
+		}
+	}
 	return 0
 }
