@@ -25,7 +25,7 @@ type Pages struct {
 	mu   sync.Mutex
 	size int64
 	// sum is the digest of the bytes so far, as long as all came through Append, one after the
-	// other: then nobody has to read them again.
+	// other: then nobody has to read them again. Nil in no haste.
 	sum *runningSum
 }
 

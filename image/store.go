@@ -91,8 +91,12 @@ func (d *directoryStore) member(name string) (*os.File, error) {
 	return file, err
 }
 
-// running begins the digest of a member.
+// running begins the digest of a member, in haste. Else there is time for it while the disk is waited for, and who
+// waits for the contents to be taken need not wait for that.
 func (d *directoryStore) running(name string) *runningSum {
+	if d.haste == nil {
+		return nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.sums[name] = newRunningSum()
@@ -105,10 +109,10 @@ func (d *directoryStore) fill(name string, write func(io.Writer) error) error {
 		return err
 	}
 	sum := d.running(name)
-	err = write(io.MultiWriter(sum, file))
-	if d.haste == nil {
-		return errors.Join(err, file.Close())
+	if sum == nil {
+		return errors.Join(write(file), file.Close())
 	}
+	err = write(io.MultiWriter(sum, file))
 	if err == nil {
 		// closeFiles closes it.
 		d.haste.whole(name, file, sum.size)

@@ -41,7 +41,8 @@ func sumFile(ctx context.Context, file io.ReaderAt, size int64, moved func(int64
 	return sum[:], nil
 }
 
-// runningSum is the digest of a member while it is written from its beginning to its end.
+// runningSum is the digest of a member while it is written from its beginning to its end. Nil is one that is not
+// computed.
 type runningSum struct {
 	mu     sync.Mutex
 	hash   *xxh3.Hasher128
@@ -62,6 +63,9 @@ func (s *runningSum) Write(b []byte) (int, error) {
 
 // add is told that b goes to offset; if it does not go to where the last ended, the digest is lost.
 func (s *runningSum) add(b []byte, offset int64) {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if offset != s.size {

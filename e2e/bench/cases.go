@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rethaw/rethaw/e2e/rig"
+	"golang.org/x/sys/unix"
 )
 
 // The figures that Rethaw is held to.
@@ -72,9 +73,12 @@ func (b *bench) redis() {
 		if err := os.RemoveAll(c.Image); err != nil {
 			b.Fatalf("%v", err)
 		}
+		b.settle()
 		done, stats := c.CheckpointStats("--leave-running")
 		size = c.ImageSize()
+		b.settle()
 		plain := b.plainWrite(filepath.Dir(c.Bundle), size)
+		b.settle()
 		again, _ := c.CheckpointStats("--leave-running")
 		if i == 0 {
 			continue
@@ -102,6 +106,12 @@ func (b *bench) redis() {
 	b.note("redis with 100 MB: rethaw restore, all of it", ms(median(restore)))
 	b.goal("redis with 100 MB: peak memory of checkpoint", mb(memory), memory < memoryGoal, "under "+mb(memoryGoal))
 	b.goal("redis with 100 MB: peak memory of restore", mb(restoreMemory), restoreMemory < memoryGoal, "under "+mb(memoryGoal))
+}
+
+// settle lets the disk come to rest: what was written or removed for the last figure is no part of the next.
+func (b *bench) settle() {
+	unix.Sync()
+	time.Sleep(50 * time.Millisecond)
 }
 
 // plainWrite writes so many bytes into a new file beside the image, as an image is
