@@ -45,6 +45,8 @@ type dump struct {
 	tmpfs, removal *soon[struct{}]
 	// hostMounts are the mount points of the host by the filesystems' devices.
 	hostMounts map[[2]int][]string
+	// homes are the namespaces of the task that all others are compared with, by their kinds.
+	homes map[string]string
 	// spaces are the records of address spaces.
 	spaces map[specs.ID]*specs.Memory
 	data   *dataWriter

@@ -1,12 +1,15 @@
 package checkpoint
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/internal/watchdog"
+	"golang.org/x/sys/unix"
 )
 
 // listing are the host pids of a target at a moment. To look through the whole of /proc for them takes some
@@ -48,14 +51,51 @@ func (t *Target) listPids() ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
+	pids, err := t.asking(all)
+	if errors.Is(err, unix.ENOTTY) {
+		pids = inNamespace(all, ns)
+	} else if err != nil {
+		return nil, err
+	}
+	return withZombies(pids)
+}
+
+// nsGetTGIDInPIDNS is NS_GET_TGID_IN_PIDNS of ioctl_nsfs(2), since Linux 6.11: the number that a process has in a pid
+// namespace.
+const nsGetTGIDInPIDNS = 0x8004b709
+
+// asking gives those of all pids that the target's pid namespace knows, by asking it; unix.ENOTTY if it cannot be
+// asked. That takes a tenth of the time that the links of /proc take. Zombies and the processes of inner namespaces
+// are among them.
+func (t *Target) asking(all []int) ([]int, error) {
+	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/pid", t.Init), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("open pid namespace", err)
+	}
+	defer unix.Close(ns)
 	var pids []int
 	for _, pid := range all {
-		// A process may end while we look; a zombie has no namespaces to show.
+		switch _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(ns), nsGetTGIDInPIDNS, uintptr(pid)); errno {
+		case 0:
+			pids = append(pids, pid)
+		case unix.ESRCH: // not there, or ended
+		default:
+			return nil, os.NewSyscallError("ioctl(NS_GET_TGID_IN_PIDNS)", errno)
+		}
+	}
+	return pids, nil
+}
+
+// inNamespace gives those of all pids that are in a pid namespace. A process may end while we look; a zombie has no
+// namespaces to show.
+func inNamespace(all []int, ns uint64) []int {
+	var pids []int
+	for _, pid := range all {
 		if id, err := procfs.PIDNamespace(pid); err == nil && id == ns {
 			pids = append(pids, pid)
 		}
 	}
-	return withZombies(pids)
+	return pids
 }
 
 // relist does what listPids does where all pids were listed before and it is not long ago: who came since was

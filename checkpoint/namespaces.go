@@ -50,7 +50,9 @@ func (d *dump) prepare() error {
 	if err != nil {
 		return err
 	}
-	d.hostMounts, err = hostMounts()
+	if d.hostMounts == nil {
+		d.hostMounts, err = hostMounts()
+	}
 	return err
 }
 
@@ -115,7 +117,7 @@ func (d *dump) checkNamespaces(p *process) []error {
 		reason, remedy = "the task is in a %s namespace of its own, which a restored tree would not have", "checkpoint it as a container"
 	}
 	for _, kind := range shareableNamespaces {
-		want, err := namespace(first, kind)
+		want, err := d.firstNamespace(first, kind)
 		if err != nil {
 			return problems
 		}
@@ -128,6 +130,18 @@ func (d *dump) checkNamespaces(p *process) []error {
 		}
 	}
 	return problems
+}
+
+// firstNamespace is namespace for the task that all others are compared with, which is looked at once.
+func (d *dump) firstNamespace(pid, kind string) (string, error) {
+	if ns, known := d.homes[kind]; known {
+		return ns, nil
+	}
+	ns, err := namespace(pid, kind)
+	if err == nil {
+		d.homes[kind] = ns
+	}
+	return ns, err
 }
 
 // checkHeirs finds a namespace that only the future children of a process would be in

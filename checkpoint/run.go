@@ -97,7 +97,7 @@ func (d *dump) preflight(ctx context.Context) ([]error, error) {
 	})
 	// To open the kernel's memory takes milliseconds that stopped tasks need not wait.
 	d.kernel, d.unseen, ahead.kernel = ahead.kernel, ahead.unseen, nil
-	d.listed = ahead.listed
+	d.listed, d.hostMounts = ahead.listed, ahead.hostMounts
 	if err != nil || len(problems) > 0 {
 		return problems, err
 	}
@@ -119,6 +119,7 @@ func newDump(t *Target, o *Options) *dump {
 	d.dog = &watchdog.Dog{Launch: o.Watchdog}
 	d.frozen.dog = d.dog
 	d.initFiles()
+	d.homes = map[string]string{}
 	d.frozen.threads = map[int]*thread{}
 	d.frozen.known, d.frozen.byPID = map[int]bool{}, map[int]*process{}
 	d.spaces = map[specs.ID]*specs.Memory{}
