@@ -3,6 +3,7 @@ package image
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 
 	"github.com/fxamacker/cbor/v2"
@@ -36,6 +37,7 @@ func newContents(s *scanner) (*contents, error) {
 	}
 	known := make(map[specs.ID]specs.Type)
 	refs := newReferences()
+	left := c.pagesTotal()
 	for i, r := range c.records {
 		id := c.entries[i].id
 		if id != 0 {
@@ -59,6 +61,10 @@ func newContents(s *scanner) (*contents, error) {
 		}
 		if err := checkExtents(r, page, c.pagesSize); err != nil {
 			return nil, fail(i, err)
+		}
+		// Each page stands for one: few bytes must not become much memory.
+		if left -= bytesOf(r, page); left < 0 {
+			return nil, fail(i, fmt.Errorf("it and those before it have more pages than the pages files, by %d bytes", -left))
 		}
 	}
 	err := refs.missing(known)
@@ -94,6 +100,17 @@ func (c *contents) takeMembers() error {
 		c.sizes[m.Name] = m.Size
 	}
 	return nil
+}
+
+// pagesTotal is how many bytes all pages files have.
+func (c *contents) pagesTotal() int64 {
+	var total int64
+	for name, size := range c.sizes {
+		if _, ok := pagesNumber(name); ok {
+			total += min(size, math.MaxInt64-total)
+		}
+	}
+	return total
 }
 
 // pagesSize is the size of the pages file n.

@@ -246,6 +246,7 @@ func TestRefused(t *testing.T) {
 		"no file":              {memory(specs.Extent{Start: page, Count: 1}), ErrCorrupt},
 		"another file":         {memory(specs.Extent{Start: page, Count: 1, File: 2}), ErrCorrupt},
 		"inherited with bytes": {memory(specs.Extent{Start: page, Count: 1, File: 1, Inherit: true}), ErrCorrupt},
+		"pages twice":          {memory(specs.Extent{Start: page, Count: 4, File: 1}, specs.Extent{Start: 8 * page, Count: 1, File: 1}), ErrCorrupt},
 		"overlap":              {memory(specs.Extent{Start: page, Count: 2, File: 1}, specs.Extent{Start: 2 * page, Count: 1, File: 1}), ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {

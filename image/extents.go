@@ -45,6 +45,17 @@ func checkExtents(r specs.Record, page int64, size func(uint32) (int64, bool)) e
 	return nil
 }
 
+// bytesOf is how many bytes of pages files the extents of r stand for, once they have been checked.
+func bytesOf(r specs.Record, page int64) int64 {
+	var total int64
+	for _, e := range extentsOf(r) {
+		if bytes := int64(e.Count) * page; !e.Inherit {
+			total += min(bytes, math.MaxInt64-total)
+		}
+	}
+	return total
+}
+
 // sizeOf is the size in bytes of what extents are the contents of, if it has one.
 func sizeOf(r specs.Record) (uint64, bool) {
 	switch r := r.(type) {

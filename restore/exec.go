@@ -113,16 +113,7 @@ func (r *restorer) enterSpace(t *task) error {
 		return err
 	}
 	t.layout.areas = areas
-	vdso, err := t.layout.find("[vdso]")
-	if err != nil {
-		return err
-	}
-	mem, err := t.openMem()
-	if err != nil {
-		return err
-	}
-	defer mem.Close()
-	gate, err := inject.Gate(mem, inject.Range{Start: vdso.Start, End: vdso.End})
+	gate, err := t.gate()
 	if err != nil {
 		return err
 	}
@@ -133,6 +124,25 @@ func (r *restorer) enterSpace(t *task) error {
 		return err
 	}
 	return nil
+}
+
+// gate finds the system call instruction in the vdso of a task whose areas are known.
+func (t *task) gate() (uint64, error) {
+	mem, err := t.openMem()
+	if err != nil {
+		return 0, err
+	}
+	defer mem.Close()
+	return t.layout.gate(mem)
+}
+
+// gate finds it through the memory of a process with these areas.
+func (l *layout) gate(mem *os.File) (uint64, error) {
+	vdso, err := l.find("[vdso]")
+	if err != nil {
+		return 0, err
+	}
+	return inject.Gate(mem, inject.Range{Start: vdso.Start, End: vdso.End})
 }
 
 // find looks an area up by its name.

@@ -56,16 +56,7 @@ func (r *restorer) endLeader(t *task) error {
 	if err := t.arena.Rest(); err != nil {
 		return err
 	}
-	vdso, err := t.layout.find("[vdso]")
-	if err != nil {
-		return err
-	}
-	mem, err := t.openMem()
-	if err != nil {
-		return err
-	}
-	defer mem.Close()
-	gate, err := inject.Gate(mem, inject.Range{Start: vdso.Start, End: vdso.End})
+	gate, err := t.gate()
 	if err != nil {
 		return err
 	}

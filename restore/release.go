@@ -68,16 +68,7 @@ func (r *restorer) unmapArena(t *task) error {
 	if t.parent != nil && t.parent.rec.Memory == t.rec.Memory && !t.parent.ghost {
 		return nil
 	}
-	vdso, err := t.layout.find("[vdso]")
-	if err != nil {
-		return err
-	}
-	mem, err := t.openMem()
-	if err != nil {
-		return err
-	}
-	defer mem.Close()
-	gate, err := inject.Gate(mem, inject.Range{Start: vdso.Start, End: vdso.End})
+	gate, err := t.gate()
 	if err != nil {
 		return err
 	}

@@ -43,8 +43,10 @@ func run(ctx context.Context, o Options, arrive func(*restorer) error) (*Result,
 	if err := r.fits(); err != nil {
 		return nil, err
 	}
-	if err := r.plan(); err != nil {
-		return nil, fmt.Errorf("image %s: %w", r.img.Path(), err)
+	for _, check := range []func() error{r.fitsMemory, r.plan} {
+		if err := check(); err != nil {
+			return nil, fmt.Errorf("image %s: %w", r.img.Path(), err)
+		}
 	}
 	if err := r.makeRoom(); err != nil {
 		return nil, fmt.Errorf("image %s: %w", r.img.Path(), err)

@@ -167,18 +167,12 @@ func singleIn(th *ptrace.Thread, pid int, call *inject.Call) error {
 		return err
 	}
 	defer mem.Close()
-	for _, a := range areas {
-		if a.Path != "[vdso]" {
-			continue
-		}
-		gate, err := inject.Gate(mem, inject.Range{Start: a.Start, End: a.End})
-		if err != nil {
-			return err
-		}
-		if err := th.SetSigMask(^uint64(0)); err != nil {
-			return err
-		}
-		return inject.Single(th, gate, call)
+	gate, err := (&layout{areas: areas}).gate(mem)
+	if err != nil {
+		return err
 	}
-	return inject.ErrNoVDSO
+	if err := th.SetSigMask(^uint64(0)); err != nil {
+		return err
+	}
+	return inject.Single(th, gate, call)
 }

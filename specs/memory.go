@@ -100,7 +100,8 @@ func (a *Area) HeirOf(p *Area) bool {
 	return a.File == 0 || a.Offset-p.Offset == a.Start-p.Start
 }
 
-// Extent is a run of pages with contents.
+// Extent is a run of pages with contents. All extents of an image together have no more bytes than its pages
+// files: each page stands for one.
 type Extent struct {
 	// Start is the address (or the offset in a Shared object) in bytes, Count
 	// the number of pages.
