@@ -130,6 +130,10 @@ func (f *frozen) strangers(t *Target) error {
 
 // awaitAll waits until every known thread stands still, and adopts the children
 // that the kernel has attached.
+//
+// While the cgroup is held nobody is waited for to the end who does not come: first all others
+// are mended. Only when no one more stops is the cgroup thawed, since those that are left may wait for somebody
+// who is frozen: a vfork(2) child.
 func (f *frozen) awaitAll() error {
 	for {
 		var waiting []*thread
@@ -141,30 +145,43 @@ func (f *frozen) awaitAll() error {
 		if len(waiting) == 0 {
 			return nil
 		}
+		late := 0
 		for _, th := range waiting {
-			if err := f.await(th); err != nil {
+			patience := vforkPatience
+			if late > 0 {
+				patience = 0 // it has had its time
+			}
+			err := f.await(th, patience)
+			if errors.Is(err, errLate) {
+				late++
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if late == len(waiting) {
+			if err := f.loose(); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (f *frozen) await(th *thread) error {
-	patience := vforkPatience
-	for {
+// errLate is a thread of a cgroup that is held which has not stopped in time.
+var errLate = errors.New("it has not stopped yet")
+
+func (f *frozen) await(th *thread, patience time.Duration) error {
+	for vforks := true; ; {
 		stop, err := th.traced.AwaitTrap(patience, func(s ptrace.Stop) error { return f.adopt(th, s) })
 		switch {
 		case errors.Is(err, ptrace.ErrTimeout) && f.held != "":
-			// It may wait for somebody who is frozen: a vfork(2) child.
-			if err := f.loose(); err != nil {
-				return err
-			}
-			continue
-		case errors.Is(err, ptrace.ErrTimeout) && patience == vforkPatience:
+			return errLate
+		case errors.Is(err, ptrace.ErrTimeout) && vforks:
 			if err := f.letVforkEnd(th); err != nil {
 				return err
 			}
-			patience = freezePatience
+			patience, vforks = freezePatience, false
 			continue
 		case gone(err):
 			f.drop(th)

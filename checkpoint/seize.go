@@ -152,7 +152,7 @@ func (f *frozen) seize(p *process, tid int) (*thread, error) {
 	}
 	if len(f.threads) <= oneByOne || th.sleep != nil && inject.Breaks(th.sleep.Syscall) {
 		// Its call may be about to return EINTR: mend that before anything else.
-		return th, f.await(th)
+		return th, f.await(th, vforkPatience)
 	}
 	return th, nil
 }

@@ -30,7 +30,7 @@ func (f *frozen) letVforkEnd(parent *thread) error {
 			continue
 		}
 		if child.stop == (ptrace.Stop{}) {
-			if err := f.await(child); err != nil {
+			if err := f.await(child, vforkPatience); err != nil {
 				return err
 			}
 			if f.threads[pid] == nil {
