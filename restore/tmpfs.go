@@ -112,26 +112,30 @@ func (r *restorer) tmpfsMount(rec *specs.Tmpfs, mounted []*mountinfo.Info) (top 
 		if err := makeMount(rec); err != nil {
 			return nil, false, fmt.Errorf("mount it as it was mounted after the container's start: %w", err)
 		}
-	} else if there.FSType != "tmpfs" || r.hostOwns(there) {
+	} else if foreign, err := r.foreign(there); err != nil {
+		return nil, false, err
+	} else if foreign {
 		return nil, false, fmt.Errorf("%w: the fresh container has something else there (%s from the host), which is not to be overwritten; mount a tmpfs there", ErrUnfit, there.FSType)
 	}
 	top, err = openMount(rec.Point)
 	return top, there == nil, err
 }
 
-// hostOwns tells whether a tmpfs of the fresh container is one of the host. What
+// foreign tells whether a mount of the fresh container is no tmpfs, or one of the host. What
 // engines mount on the host for one container's /dev/shm is the container's.
-func (r *restorer) hostOwns(m *mountinfo.Info) bool {
-	own := true
-	err := outside(func() error {
-		host, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
+func (r *restorer) foreign(m *mountinfo.Info) (bool, error) {
+	if m.FSType != "tmpfs" {
+		return true, nil
+	}
+	var host []*mountinfo.Info
+	err := outside(func() (err error) {
+		host, err = mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
 			engine := strings.HasSuffix(i.Mountpoint, "/userdata/shm") || strings.HasSuffix(i.Mountpoint, "/mounts/shm")
 			return i.Major != m.Major || i.Minor != m.Minor || (m.Mountpoint == "/dev/shm" && engine), false
 		})
-		own = len(host) > 0
 		return err
 	})
-	return err != nil || own
+	return len(host) > 0, err
 }
 
 // openMount opens the root of a mount; its path has no links.

@@ -16,7 +16,11 @@ func restoreUTS(r *restorer) error {
 		if err != nil {
 			return err
 		}
-		if ours, err := os.Readlink("/proc/self/ns/uts"); err != nil || ours == theirs {
+		ours, err := os.Readlink("/proc/self/ns/uts")
+		if err != nil {
+			return err
+		}
+		if ours == theirs {
 			return fmt.Errorf("%w: the container had the host name %q of its own, the fresh one uses the host's; give it a UTS namespace", ErrUnfit, u.Hostname)
 		}
 		err = r.within(func() error {
