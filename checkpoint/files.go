@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sort"
 
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,7 +33,8 @@ type openFile struct {
 	flight bool
 	// again marks one that was opened anew from another of its role.
 	again bool
-	// record is what was saved.
+	// kind is the handler that saved it, record what was saved.
+	kind   *fileKind
 	record specs.File
 }
 
@@ -54,6 +57,8 @@ type files struct {
 	flying   bool
 	// found are the names by which files that are mapped or executed were found.
 	found map[inodeKey]string
+	// fsTypes are the filesystems of devices (statfs(2)).
+	fsTypes map[uint64]int64
 	// alike are the buckets of each inode number, when all files are known.
 	alike map[uint64][]fileKey
 }
@@ -121,6 +126,29 @@ func (d *dump) look(p *process, fd int) (*openFile, error) {
 	return f, nil
 }
 
+// lookAtOnce is how many descriptors are looked at in one go; fewer are not worth a second processor.
+const lookAtOnce = 128
+
+// lookAll looks at descriptors side by side.
+func (d *dump) lookAll(p *process, fds []int) ([]*openFile, error) {
+	seen := make([]*openFile, len(fds))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for start := 0; start < len(fds); start += lookAtOnce {
+		piece := func() (err error) {
+			for i := start; i < min(start+lookAtOnce, len(fds)) && err == nil; i++ {
+				seen[i], err = d.look(p, fds[i])
+			}
+			return err
+		}
+		if len(fds) <= lookAtOnce {
+			return seen, piece()
+		}
+		group.Go(piece)
+	}
+	return seen, group.Wait()
+}
+
 // find gives the description that f's descriptor leads to: an earlier one if
 // there is one, else f itself, which is added.
 func (fs *files) find(f *openFile) *openFile {
@@ -150,6 +178,7 @@ func (d *dump) initFiles() {
 	d.files.inodes = map[inodeKey]specs.ID{}
 	d.files.ghosts = map[inodeKey]specs.ID{}
 	d.files.found = map[inodeKey]string{}
+	d.files.fsTypes = map[uint64]int64{}
 	d.files.byID = map[specs.ID]*openFile{}
 }
 
@@ -194,11 +223,10 @@ func (d *dump) saveFiles() error {
 // completeFiles calls the handlers once more, now that all files are known.
 func (d *dump) completeFiles() error {
 	for _, f := range d.files.all {
-		kind := kindOf(f)
-		if kind.complete == nil {
+		if f.kind.complete == nil {
 			continue
 		}
-		if err := kind.complete(d, f); err != nil {
+		if err := f.kind.complete(d, f); err != nil {
 			if errors.Is(err, ErrUnsupported) {
 				return err
 			}
@@ -216,16 +244,15 @@ func (d *dump) saveTable(p *process) error {
 	}
 	table := &specs.FDs{}
 	p.files = make(map[int]*openFile, len(fds))
-	for _, fd := range fds {
-		f, err := d.look(p, fd)
-		if err != nil {
-			return err
-		}
-		at := f
-		f = d.files.find(at)
+	seen, err := d.lookAll(p, fds)
+	if err != nil {
+		return err
+	}
+	for i, at := range seen {
+		f := d.files.find(at)
 		d.noteLocks(at, f)
-		p.files[fd] = f
-		table.Entries = append(table.Entries, specs.FD{Number: int32(fd), File: f.id, CloExec: at.info.Flags&unix.O_CLOEXEC != 0})
+		p.files[fds[i]] = f
+		table.Entries = append(table.Entries, specs.FD{Number: int32(fds[i]), File: f.id, CloExec: at.info.Flags&unix.O_CLOEXEC != 0})
 	}
 	p.fds = d.newID()
 	return d.out.Put(p.fds, table)
@@ -237,6 +264,7 @@ func (d *dump) saveFile(f *openFile) error {
 	if kind == nil {
 		return f.unknown()
 	}
+	f.kind = kind
 	if kind.refuse != nil {
 		if err := kind.refuse(d, f); err != nil {
 			return err

@@ -41,10 +41,15 @@ func onProc(f *openFile) bool {
 
 // fsType is the magic number of the file's filesystem, 0 if unknown.
 func (f *openFile) fsType() int64 {
+	known := f.d.files.fsTypes
+	if t, ok := known[f.stat.Dev]; ok {
+		return t
+	}
 	var fs unix.Statfs_t
 	if unix.Statfs(f.path(), &fs) != nil {
 		return 0
 	}
+	known[f.stat.Dev] = int64(fs.Type)
 	return int64(fs.Type)
 }
 
