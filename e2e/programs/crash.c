@@ -6,7 +6,7 @@
  * Wrong could go: EINTR, an early or a spurious return, a register, a number lost; a stopped or traced task left behind,
  * a mapping, descriptor or thread too many, a signal mask not put back. Meant for kill -9 of a running checkpoint.
  */
-#include "harness.h"
+#include "ring.h"
 #include <dirent.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -172,33 +172,12 @@ int main(void)
 {
 	static char was[1 << 15], is[1 << 15];
 	pthread_t t;
-	int p[4][2];
 	sigset_t all;
 	h_init();
 	wide = !!__builtin_cpu_supports("avx2");
 	sigfillset(&all), sigprocmask(SIG_SETMASK, &all, NULL);
-	for (int i = 0; i < 4; i++)
-		MUST(pipe(p[i]));
-	ring_out = p[0][1], ring_in = p[3][0];
-	for (int k = 0; k < 3; k++) { /* a chain of children: each is the next one's parent */
-		pid_t kid = MUST(fork());
-		if (kid && k == 0)
-			break;
-		if (kid || k == 2) {
-			int me = kid ? k - 1 : k;
-			for (int i = 0; i < 4; i++) { /* reads from its own pipe, writes to the next */
-				if (i != me)
-					close(p[i][0]);
-				if (i != me + 1)
-					close(p[i][1]);
-			}
-			for (uint64_t v; read(p[me][0], &v, 8) == 8;)
-				if (v++, write(p[me + 1][1], &v, 8) != 8)
-					break;
-			_exit(errno == EINTR ? 5 : 0);
-		}
-	}
-	close(p[0][0]), close(p[3][1]);
+	fork_ring();
+	ring_out = ring[0][1], ring_in = ring[3][0];
 	MUST(pipe(quiet));
 	ev = MUST(eventfd(0, 0)), ep = MUST(epoll_create1(0)), quiet_ep = MUST(epoll_create1(0)), sem = MUST(semget(IPC_PRIVATE, 1, 0600));
 	struct epoll_event e = {EPOLLIN, {0}};

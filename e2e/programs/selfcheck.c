@@ -7,7 +7,7 @@
  * Wrong could go: anything. EINTR, a register, a byte of memory, a tick too many, a thread that stays stopped, an option
  * of a socket that was set for a moment (SO_PEEK_OFF, TCP_REPAIR).
  */
-#include "harness.h"
+#include "ring.h"
 #include <arpa/inet.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
@@ -31,7 +31,7 @@ static volatile long beats[THREADS];
 static volatile long ticks;
 static int quiet_event, quiet_pipe[2], quiet_epoll, quiet_sem;
 static int quiet_word;
-static int ring[4][2], unix_pair[2], tcp_pair[2], waiting[2], told, told_epoll;
+static int unix_pair[2], tcp_pair[2], waiting[2], told, told_epoll;
 static struct { uint64_t n; char pad[56]; } cpus[1024] __attribute__((aligned(64)));
 
 /* undisturbed is called with what a wait returned that nothing should have ended. */
@@ -232,31 +232,6 @@ static void *give_events(void *arg)
 	return arg;
 }
 
-/* fork_ring makes a chain of children, each the next one's parent, that hand numbers on. */
-static void fork_ring(void)
-{
-	for (int i = 0; i < 4; i++)
-		MUST(pipe(ring[i]));
-	for (int k = 0; k < 3; k++) {
-		pid_t kid = MUST(fork());
-		if (kid && k == 0)
-			break;
-		if (kid || k == 2) {
-			int me = kid ? k - 1 : k;
-			for (int i = 0; i < 4; i++) { /* reads from its own pipe, writes to the next */
-				if (i != me)
-					close(ring[i][0]);
-				if (i != me + 1)
-					close(ring[i][1]);
-			}
-			for (uint64_t v; read(ring[me][0], &v, 8) == 8;)
-				if (v++, write(ring[me + 1][1], &v, 8) != 8)
-					break;
-			_exit(errno == EINTR ? 5 : 0);
-		}
-	}
-	close(ring[0][0]), close(ring[3][1]);
-}
 /* make_sockets makes a unix and a TCP connection, and a queue of messages that nobody takes. */
 static void make_sockets(void)
 {
