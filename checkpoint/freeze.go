@@ -132,9 +132,11 @@ func (f *frozen) strangers(t *Target) error {
 // that the kernel has attached.
 //
 // While the cgroup is held nobody is waited for to the end who does not come: first all others
-// are mended. Only when no one more stops is the cgroup thawed, since those that are left may wait for somebody
-// who is frozen: a vfork(2) child.
+// are mended. Only when those that are left may wait for somebody who is frozen, a vfork(2) child, or no one has
+// stopped for long, is the cgroup thawed. That a processor comes late to a thread is no reason: on a busy
+// machine that takes a while.
 func (f *frozen) awaitAll() error {
+	progress := time.Now()
 	for {
 		var waiting []*thread
 		for _, th := range f.threads {
@@ -145,28 +147,31 @@ func (f *frozen) awaitAll() error {
 		if len(waiting) == 0 {
 			return nil
 		}
-		late := 0
+		var late []*thread
 		for _, th := range waiting {
 			patience := vforkPatience
-			if late > 0 {
+			if len(late) > 0 {
 				patience = 0 // it has had its time
 			}
-			err := f.await(th, patience)
-			if errors.Is(err, errLate) {
-				late++
-				continue
-			}
-			if err != nil {
+			switch err := f.await(th, patience); {
+			case errors.Is(err, errLate):
+				late = append(late, th)
+			case err != nil:
 				return err
 			}
 		}
-		if late == len(waiting) {
+		if len(late) < len(waiting) {
+			progress = time.Now()
+		} else if time.Since(progress) > heldPatience || slices.ContainsFunc(late, inClone) {
 			if err := f.loose(); err != nil {
 				return err
 			}
 		}
 	}
 }
+
+// heldPatience is how long a cgroup is held while no thread of it stops.
+const heldPatience = time.Second
 
 // errLate is a thread of a cgroup that is held which has not stopped in time.
 var errLate = errors.New("it has not stopped yet")

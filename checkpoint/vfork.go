@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/rethaw/rethaw/internal/procfs"
@@ -62,5 +63,8 @@ func inClone(th *thread) bool {
 	if err != nil || s.Running {
 		return false
 	}
-	return s.Number == unix.SYS_CLONE || s.Number == unix.SYS_CLONE3
+	return s.Number == unix.SYS_CLONE || s.Number == unix.SYS_CLONE3 || runtime.GOARCH == "amd64" && s.Number == sysVfork
 }
+
+// sysVfork is SYS_vfork of amd64; other machines make it of clone(2).
+const sysVfork = 58

@@ -25,10 +25,11 @@ type Mend struct {
 }
 
 const (
-	// letGo is how long a tracer that died may take to let its threads go, stops how long one
-	// thread may take to stop: those that sleep deep in the kernel are not in such a call.
-	letGo = 5 * time.Second
-	stops = 200 * time.Millisecond
+	// letGo is how long all may take: a tracer that died to let its threads go, and they to stop. stops is how long one
+	// thread may take, leastStops when letGo is over: those that sleep deep in the kernel are not in such a call.
+	letGo      = 5 * time.Second
+	stops      = time.Second
+	leastStops = 50 * time.Millisecond
 )
 
 // Do mends and thaws.
@@ -76,7 +77,7 @@ func mendThread(tid int, deadline time.Time) error {
 	if err := th.Interrupt(); err != nil {
 		return err
 	}
-	if _, err := th.AwaitTrap(stops, nil); err != nil {
+	if _, err := th.AwaitTrap(min(stops, max(time.Until(deadline), leastStops)), nil); err != nil {
 		if errors.Is(err, ptrace.ErrTimeout) {
 			return nil // it is let go with our own end
 		}
