@@ -35,7 +35,12 @@ func refuseNamed(d *dump, f *openFile) error {
 		return f.unsupported("is watched for changes (F_NOTIFY of fcntl(2))", "use inotify(7)")
 	}
 	kind := f.stat.Mode & unix.S_IFMT
-	if f.stat.Nlink == 0 && (kind == unix.S_IFREG || kind == unix.S_IFDIR) || d.reaches(f.link, &f.stat) {
+	if f.stat.Nlink == 0 && (kind == unix.S_IFREG || kind == unix.S_IFDIR) {
+		return nil
+	}
+	if there, err := d.reaches(f.link, &f.stat); err != nil {
+		return &Error{"look at " + f.name(), f.proc.nspid, err}
+	} else if there {
 		return nil
 	}
 	if kind == unix.S_IFREG && d.otherName(f.link, &f.stat) != "" {

@@ -17,8 +17,17 @@ func (d *dump) checkDirs(p *process) []error {
 		if err != nil || unix.Stat(p.path("%s", name), &stat) != nil {
 			continue // it has ended
 		}
-		if stat.Nlink == 0 && name == "cwd" || strings.HasPrefix(link, "/") && d.reaches(link, &stat) {
+		if stat.Nlink == 0 && name == "cwd" {
 			continue
+		}
+		if strings.HasPrefix(link, "/") {
+			there, err := d.reaches(link, &stat)
+			if err != nil {
+				problems = append(problems, &Error{"look at " + object, p.nspid, err})
+			}
+			if there || err != nil {
+				continue
+			}
 		}
 		if again, err := procfs.Readlink(p.pid, name); err != nil || again != link {
 			continue // it is on its way

@@ -53,7 +53,10 @@ func (d *dump) pathOnMount(m *mountinfo.Info, w *procfs.InotifyWatch) string {
 	defer unix.Close(fd)
 	var stat unix.Stat_t
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-	if err != nil || unix.Fstat(fd, &stat) != nil || !d.reaches(path, &stat) {
+	if err != nil || unix.Fstat(fd, &stat) != nil {
+		return ""
+	}
+	if there, err := d.reaches(path, &stat); err != nil || !there {
 		return ""
 	}
 	return path

@@ -43,7 +43,9 @@ func (d *dump) refuseLostInode(p *process, object, link string, stat *unix.Stat_
 	if d.files.found[key] == link {
 		return nil
 	}
-	if !d.reaches(link, stat) && d.otherName(link, stat) == "" {
+	if there, err := d.reaches(link, stat); err != nil {
+		return &Error{"look at " + object, p.nspid, err}
+	} else if !there && d.otherName(link, stat) == "" {
 		return p.unsupported(object, "its path leads to another file now, or to none in the container", "put the file back before the checkpoint")
 	}
 	d.files.found[key] = link

@@ -15,8 +15,8 @@ func pathKind() fileKind {
 		refuse: refuseNamed,
 		save: func(d *dump, f *openFile, base specs.Description) (specs.File, error) {
 			p := &specs.Path{Description: base, Path: f.link, Mode: f.stat.Mode}
-			if d.reaches(f.link, &f.stat) {
-				return p, nil
+			if there, err := d.reaches(f.link, &f.stat); there || err != nil {
+				return p, err
 			}
 			p.Path = strings.TrimSuffix(f.link, deletedSuffix)
 			if f.stat.Nlink > 0 {

@@ -1,8 +1,10 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/rethaw/rethaw/specs"
@@ -46,23 +48,37 @@ func refuseRegular(d *dump, f *openFile) error {
 // refuseLost refuses a file that has a name, but not the one by which it was
 // opened and none that can be found.
 func refuseLost(d *dump, f *openFile) error {
-	if f.stat.Nlink > 0 && !d.reaches(f.link, &f.stat) && d.otherName(f.link, &f.stat) == "" {
+	if f.stat.Nlink == 0 {
+		return nil
+	}
+	if there, err := d.reaches(f.link, &f.stat); err != nil {
+		return &Error{"look at " + f.name(), f.proc.nspid, err}
+	} else if !there && d.otherName(f.link, &f.stat) == "" {
 		return f.unsupported("its path leads to another file now", "reopen it before the checkpoint")
 	}
 	return nil
 }
 
+// nowhere are the errors of a path that leads to nothing. All others tell nothing of where it leads.
+var nowhere = []error{unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.EXDEV, unix.EACCES}
+
 // reaches tells whether path, seen from the tree's root, leads to the file.
-func (d *dump) reaches(path string, stat *unix.Stat_t) bool {
+func (d *dump) reaches(path string, stat *unix.Stat_t) (bool, error) {
 	fd, err := unix.Openat2(int(d.root.Fd()), "."+path, &unix.OpenHow{
 		Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT,
 	})
+	if slices.ContainsFunc(nowhere, func(none error) bool { return errors.Is(err, none) }) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, &os.PathError{Op: "look at", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
 	var there unix.Stat_t
-	return unix.Fstat(fd, &there) == nil && there.Ino == stat.Ino && there.Dev == stat.Dev
+	if err := unix.Fstat(fd, &there); err != nil {
+		return false, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return there.Ino == stat.Ino && there.Dev == stat.Dev, nil
 }
 
 // regular makes the record of a regular file that is reached through magic, a
@@ -70,8 +86,10 @@ func (d *dump) reaches(path string, stat *unix.Stat_t) bool {
 // flags are those of the description, 0 for a file that is only mapped.
 func (d *dump) regular(magic, link string, stat *unix.Stat_t, flags uint32) (*specs.Regular, error) {
 	r := &specs.Regular{Path: link, Size: stat.Size, Mtime: stat.Mtim.Nano(), Mode: stat.Mode}
-	if stat.Nlink > 0 && d.reaches(link, stat) {
-		return r, nil
+	if stat.Nlink > 0 {
+		if there, err := d.reaches(link, stat); there || err != nil {
+			return r, err
+		}
 	}
 	r.Path = strings.TrimSuffix(link, deletedSuffix)
 	if stat.Nlink > 0 {

@@ -66,7 +66,9 @@ func (d *dump) saveUnixFile(f *openFile, file *os.File, s *specs.UnixSocket) err
 	if !d.mounts.inside(info.MntID) {
 		return f.unsupported("its path "+string(s.Name)+" is outside the container", "start the container with that directory mounted")
 	}
-	if !d.reaches(link, &stat) {
+	if there, err := d.reaches(link, &stat); err != nil {
+		return &Error{"look at " + link + " of " + f.name(), f.proc.nspid, err}
+	} else if !there {
 		return f.unsupported("its path "+link+" is hidden by another file or mount", "reach the path again before the checkpoint")
 	}
 	s.Path = link
