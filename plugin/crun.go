@@ -102,7 +102,7 @@ func parseCrunStatus(data []byte) (crunStatus, error) {
 // Create implements Engine.
 func (c *Crun) Create(ctx context.Context, s Spec) (Fresh, error) {
 	root := c.roots[0]
-	if _, err := os.Stat(filepath.Join(root, s.ID)); err == nil {
+	if taken(filepath.Join(root, s.ID)) {
 		return nil, existsError("crun", s.ID, root)
 	}
 	cmds := commands{name: "crun", program: c.program, root: root}

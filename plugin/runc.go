@@ -131,7 +131,7 @@ func (r *Runc) commands(root string) commands {
 // Create implements Engine.
 func (r *Runc) Create(ctx context.Context, s Spec) (Fresh, error) {
 	root := r.roots[0]
-	if _, err := os.Stat(filepath.Join(root, s.ID)); err == nil {
+	if taken(filepath.Join(root, s.ID)) {
 		return nil, existsError("runc", s.ID, root)
 	}
 	cmds := r.commands(root)
