@@ -134,8 +134,8 @@ func (n *inetSockets) options(s *inetSocket) ([]specs.SocketOption, error) {
 				return err
 			}
 			defer unix.Close(fd)
-			fresh = inet.Read(fd)
-			return nil
+			fresh, err = inet.Read(fd)
+			return err
 		})
 		if err != nil {
 			return nil, err
@@ -145,8 +145,12 @@ func (n *inetSockets) options(s *inetSocket) ([]specs.SocketOption, error) {
 		}
 		n.fresh[kind] = fresh
 	}
+	now, err := inet.Read(s.fd)
+	if err != nil {
+		return nil, err
+	}
 	var list []specs.SocketOption
-	inet.Changed(inet.Read(s.fd), fresh, s.remote != nil || s.over(), func(o *inet.Option, value []byte) {
+	inet.Changed(now, fresh, s.remote != nil || s.over(), func(o *inet.Option, value []byte) {
 		list = append(list, specs.SocketOption{Level: int32(o.Level), Name: int32(o.Name), Value: value})
 	})
 	return list, nil

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"bufio"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,9 +39,9 @@ func (d *dump) endTmpfs() error {
 
 // saveTmpfs saves the contents of the container's tmpfs mounts into one archive.
 func saveTmpfs(d *dump) error {
-	list := d.ownTmpfs()
-	if len(list) == 0 {
-		return nil
+	list, err := d.ownTmpfs()
+	if err != nil || len(list) == 0 {
+		return err
 	}
 	told := false
 	return d.out.Fill(tmpfsArchive, func(to io.Writer) error {
@@ -84,10 +85,15 @@ func (d *dump) saveMount(w *pax.Writer, m *mountinfo.Info) (*specs.Tmpfs, error)
 
 // ownTmpfs finds the tmpfs mounts that belong to the container: each filesystem
 // once, and none that the host has mounted too.
-func (d *dump) ownTmpfs() []*mountinfo.Info {
+func (d *dump) ownTmpfs() ([]*mountinfo.Info, error) {
 	chosen := map[string]*mountinfo.Info{}
 	for _, m := range d.mounts.byID {
-		if m.FSType != "tmpfs" || m.Mountpoint == "/" || runtimeOwn(m.Mountpoint) || d.hostOwns(m) || d.hidden(m) {
+		if m.FSType != "tmpfs" || m.Mountpoint == "/" || runtimeOwn(m.Mountpoint) || d.hostOwns(m) {
+			continue
+		}
+		if hidden, err := d.hidden(m); err != nil {
+			return nil, err
+		} else if hidden {
 			continue
 		}
 		device := fmt.Sprintf("%d:%d", m.Major, m.Minor)
@@ -100,7 +106,7 @@ func (d *dump) ownTmpfs() []*mountinfo.Info {
 		list = append(list, m)
 	}
 	slices.SortFunc(list, func(a, b *mountinfo.Info) int { return strings.Compare(a.Mountpoint, b.Mountpoint) })
-	return list
+	return list, nil
 }
 
 // widerMount puts the mount that shows more of a filesystem first, and of equals
@@ -146,14 +152,16 @@ func (d *dump) hostOwns(m *mountinfo.Info) bool {
 }
 
 // hidden tells whether nobody can reach the mount by its path.
-func (d *dump) hidden(m *mountinfo.Info) bool {
+func (d *dump) hidden(m *mountinfo.Info) (bool, error) {
 	dir, err := d.openMount(m)
-	if err != nil {
+	if errors.Is(err, errHidden) || slices.ContainsFunc(nowhere, func(none error) bool { return errors.Is(err, none) }) {
 		d.log.WithField("mount", m.Mountpoint).Warn("the tmpfs is hidden under another mount: its contents are not saved")
-		return true
+		return true, nil
 	}
-	dir.Close()
-	return false
+	if err != nil {
+		return false, err
+	}
+	return false, dir.Close()
 }
 
 // checkMounts refuses filesystems in memory that are not saved.

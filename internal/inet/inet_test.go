@@ -53,7 +53,7 @@ func TestOptions(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer unix.Close(fd)
-		fresh := Read(fd)
+		fresh := mustRead(t, fd)
 		must(t, SetInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1))
 		must(t, SetInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 7))
 		must(t, SetInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 30000))
@@ -63,13 +63,13 @@ func TestOptions(t *testing.T) {
 		}
 		defer unix.Close(other)
 		n := 0
-		Changed(Read(fd), fresh, false, func(o *Option, value []byte) {
+		Changed(mustRead(t, fd), fresh, false, func(o *Option, value []byte) {
 			n++
 			if err := o.Apply(other, value); err != nil {
 				t.Error(err)
 			}
 		})
-		if now, want := Read(other), Read(fd); !equal(now, want) || n < 3 {
+		if now, want := mustRead(t, other), mustRead(t, fd); !equal(now, want) || n < 3 {
 			t.Errorf("%d options, and they differ", n)
 		}
 	}
@@ -344,4 +344,13 @@ func FuzzAddrPort(f *testing.F) {
 			t.Error("a scope without an address")
 		}
 	})
+}
+
+func mustRead(t *testing.T, fd int) Values {
+	t.Helper()
+	values, err := Read(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
 }

@@ -183,9 +183,9 @@ func setBuffer(force int) func(int, *Option, []byte) error {
 	}
 }
 
-// get asks for an option; nil means that the socket has no such option. The value
-// is taken from room, which grows.
-func (o *Option) get(fd int, room *[]byte) []byte {
+// get asks for an option; nil means that the socket has no such option, an error that it
+// was not told. The value is taken from room, which grows.
+func (o *Option) get(fd int, room *[]byte) ([]byte, error) {
 	size := o.size
 	if size == 0 {
 		size = 4
@@ -195,15 +195,18 @@ func (o *Option) get(fd int, room *[]byte) []byte {
 	}
 	b := (*room)[len(*room) : len(*room)+size : len(*room)+size]
 	n, err := GetInto(fd, o.Level, o.Name, b)
+	if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EIO) {
+		return nil, err
+	}
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	b = b[:min(n, size)]
 	if o.Name == unix.SO_BINDTODEVICE && o.Level == unix.SOL_SOCKET || o.Name == unix.TCP_CONGESTION && o.Level == unix.IPPROTO_TCP {
 		b, _, _ = bytes.Cut(b, []byte{0})
 	}
 	*room = (*room)[:len(*room)+len(b)]
-	return b[:len(b):len(b)]
+	return b[:len(b):len(b)], nil
 }
 
 // Values are the options of a socket in the order of the table, nil for one that
@@ -211,15 +214,15 @@ func (o *Option) get(fd int, room *[]byte) []byte {
 type Values [][]byte
 
 // Read asks for every option that a socket of its type can have.
-func Read(fd int) Values {
+func Read(fd int) (Values, error) {
 	values := make(Values, len(table))
 	kind, err := Int(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
-		return values
+		return nil, err
 	}
 	family, err := Int(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
-		return values
+		return nil, err
 	}
 	foreign := foreignLevels(family, kind)
 	room := make([]byte, 0, 1024)
@@ -228,11 +231,11 @@ func Read(fd int) Values {
 		if o.datagrams && kind == unix.SOCK_STREAM || slices.Contains(foreign, o.Level) {
 			continue
 		}
-		if b := o.get(fd, &room); b != nil {
-			values[i] = b
+		if values[i], err = o.get(fd, &room); err != nil {
+			return nil, err
 		}
 	}
-	return values
+	return values, nil
 }
 
 // foreignLevels are those that a socket has no options of.
@@ -250,14 +253,14 @@ func foreignLevels(family, kind int) []int {
 
 // Changed calls keep for each option of the socket that differs from those of a
 // new one, and for those whose first value depends on the machine. connected
-// tells that the socket is connected.
+// tells that the socket is connected. Without any values of a new one all are kept.
 func Changed(now, fresh Values, connected bool, keep func(o *Option, value []byte)) {
 	for i := range table {
 		o := &table[i]
 		if now[i] == nil || o.idle && connected {
 			continue
 		}
-		if o.always || !bytes.Equal(now[i], fresh[i]) {
+		if o.always || len(fresh) == 0 || !bytes.Equal(now[i], fresh[i]) {
 			keep(o, now[i])
 		}
 	}
@@ -266,7 +269,7 @@ func Changed(now, fresh Values, connected bool, keep func(o *Option, value []byt
 // Apply gives a socket an option if it has another value now.
 func (o *Option) Apply(fd int, value []byte) error {
 	var room []byte
-	if bytes.Equal(o.get(fd, &room), value) {
+	if now, err := o.get(fd, &room); err == nil && bytes.Equal(now, value) {
 		return nil
 	}
 	set := o.set
