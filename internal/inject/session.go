@@ -247,8 +247,6 @@ func (s *Session) Leave() error {
 	}
 	if s.arena != nil {
 		s.in.owner.release(s.slot())
-	}
-	if s.arena != nil {
 		err = errors.Join(err, unix.Munmap(s.arena))
 		s.arena = nil
 	}
