@@ -170,7 +170,9 @@ func refuseInet(d *dump, f *openFile) error {
 	if err != nil {
 		return err
 	}
-	if ns, err := inet.NetNS(s.fd); err != nil || ns != home {
+	if ns, err := inet.NetNS(s.fd); err != nil {
+		return err
+	} else if ns != home {
 		return f.unsupported("is of another network namespace than the container's", "close it before the checkpoint")
 	}
 	if s.poll&unix.POLLERR != 0 {

@@ -183,6 +183,9 @@ func setBuffer(force int) func(int, *Option, []byte) error {
 	}
 }
 
+// without are the errors of a socket that has no such option, all that the kernel gives for it.
+var without = []error{unix.ENOPROTOOPT, unix.EOPNOTSUPP, unix.EINVAL, unix.ENOTCONN}
+
 // get asks for an option; nil means that the socket has no such option, an error that it
 // was not told. The value is taken from room, which grows.
 func (o *Option) get(fd int, room *[]byte) ([]byte, error) {
@@ -195,11 +198,11 @@ func (o *Option) get(fd int, room *[]byte) ([]byte, error) {
 	}
 	b := (*room)[len(*room) : len(*room)+size : len(*room)+size]
 	n, err := GetInto(fd, o.Level, o.Name, b)
-	if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EIO) {
-		return nil, err
+	if slices.Contains(without, err) {
+		return nil, nil
 	}
 	if err != nil {
-		return nil, nil
+		return nil, fmt.Errorf("%s: %w", o.Label, err)
 	}
 	b = b[:min(n, size)]
 	if o.Name == unix.SO_BINDTODEVICE && o.Level == unix.SOL_SOCKET || o.Name == unix.TCP_CONGESTION && o.Level == unix.IPPROTO_TCP {
