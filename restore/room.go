@@ -2,6 +2,7 @@ package restore
 
 import (
 	"fmt"
+	"sort"
 
 	"github.com/dustin/go-humanize"
 	"github.com/rethaw/rethaw/image"
@@ -24,29 +25,35 @@ func (r *restorer) fitsMemory() error {
 }
 
 // memory is how many bytes of memory the restored tasks will have at least: what stands in the image, and what they
-// had of zeros for which room was made.
+// had of zeros for which room was made. Huge pages are from a pool of their own, whose end is an error.
 func (r *restorer) memory() uint64 {
-	var pages, full uint64
+	var need uint64
 	page := uint64(r.img.Header().PageSize)
-	count := func(extents []specs.Extent) (sum uint64) {
-		for _, e := range extents {
-			if !e.Inherit {
-				sum += e.Count * page
+	add := func(bytes uint64) { need = min(need+bytes, specs.MaxObject) }
+	for _, m := range image.Each[*specs.Memory](r.img) {
+		for _, e := range m.Pages {
+			if !e.Inherit && !ofHugePages(m, e.Start) {
+				add(e.Count * page)
 			}
 		}
-		return sum
-	}
-	for _, m := range image.Each[*specs.Memory](r.img) {
-		pages += count(m.Pages)
 	}
 	for _, s := range image.Each[*specs.Shared](r.img) {
-		switch {
-		case s.HugePage != 0: // from a pool of their own, whose end is an error
-		case s.Full:
-			full = min(full+s.Size, specs.MaxObject)
-		default:
-			pages += count(s.Pages)
+		if s.HugePage != 0 {
+			continue
+		}
+		if s.Full {
+			add(s.Size)
+			continue
+		}
+		for _, e := range s.Pages {
+			add(e.Count * page)
 		}
 	}
-	return pages + full
+	return need
+}
+
+// ofHugePages tells whether an address is in an area of huge pages.
+func ofHugePages(m *specs.Memory, at uint64) bool {
+	i := sort.Search(len(m.Areas), func(i int) bool { return m.Areas[i].End > at })
+	return i < len(m.Areas) && m.Areas[i].HugePage != 0
 }

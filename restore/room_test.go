@@ -52,3 +52,12 @@ func TestFitsMemory(t *testing.T) {
 		}
 	}
 }
+
+func TestMemoryOfHugePages(t *testing.T) {
+	m := &specs.Memory{Areas: []specs.Area{{Start: 1 << 21, End: 2 << 21}, {Start: 4 << 21, End: 6 << 21, HugePage: 21}, {Start: 6 << 21, End: 7 << 21}}}
+	for at, want := range map[uint64]bool{1 << 21: false, 4 << 21: true, 6<<21 - 4096: true, 6 << 21: false, 9 << 21: false} {
+		if ofHugePages(m, at) != want {
+			t.Errorf("%#x: not %v", at, want)
+		}
+	}
+}
