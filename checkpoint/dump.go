@@ -18,6 +18,8 @@ type dump struct {
 	target *Target
 	opts   *Options
 	log    *logrus.Entry
+	// image is begun before out is it.
+	image  *soon[*image.Writer]
 	out    *image.Writer
 	frozen frozen
 	procs  []*process
@@ -54,7 +56,8 @@ type dump struct {
 	// sockets are the unix sockets of the machine, injector asks stopped threads.
 	sockets  unixSockets
 	injector *inject.Injector
-	// kernel reads the kernel's memory, nil until it is needed.
+	// kernel reads the kernel's memory, which is opened by the preflight: while the tasks stand still there is no
+	// time for it.
 	kernel *soon[*kmem.Reader]
 	unseen unseen
 	// dog undoes what would outlive us.

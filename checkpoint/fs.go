@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"errors"
 	"os"
 	"strings"
 
@@ -42,6 +43,21 @@ func (d *dump) enterRoot() error {
 	}
 	return nil
 }
+
+// inRoot opens a path of the container as its root directory shows it, whatever links it has; how are
+// further RESOLVE_* of openat2(2). It tries again where something was renamed anywhere on the machine meanwhile
+// (EAGAIN), which says nothing of the path.
+func (d *dump) inRoot(path string, flags, how uint64) (int, error) {
+	for tries := 0; ; tries++ {
+		fd, err := unix.Openat2(int(d.root.Fd()), "./"+path, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | how})
+		if !errors.Is(err, unix.EAGAIN) || tries == renames {
+			return fd, err
+		}
+	}
+}
+
+// renames is how often inRoot tries.
+const renames = 64
 
 // saveFS writes working directory, root and umask, once for tasks that share
 // them.

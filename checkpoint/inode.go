@@ -17,9 +17,7 @@ type devIno struct{ dev, ino uint64 }
 
 // openInside opens a path of the container.
 func (d *dump) openInside(path string, flags uint64) (int, error) {
-	return unix.Openat2(int(d.root.Fd()), strings.TrimPrefix(path, "/")+".", &unix.OpenHow{
-		Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT,
-	})
+	return d.inRoot(path+".", flags, 0)
 }
 
 // pathOfHandle finds the path of a file by its handle (open_by_handle_at(2)), ""

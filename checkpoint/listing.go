@@ -51,13 +51,16 @@ func (t *Target) listPids() ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
+	return t.among(all, ns)
+}
+
+// among gives those of all pids that are in the target's pid namespace, whose id is ns, or in one inside it.
+func (t *Target) among(all []int, ns uint64) ([]int, error) {
 	pids, err := t.asking(all)
 	if errors.Is(err, unix.ENOTTY) {
-		pids = inNamespace(all, ns)
-	} else if err != nil {
-		return nil, err
+		return withZombies(inNamespace(all, ns))
 	}
-	return withZombies(pids)
+	return pids, err
 }
 
 // nsGetTGIDInPIDNS is NS_GET_TGID_IN_PIDNS of ioctl_nsfs(2), since Linux 6.11: the number that a process has in a pid
@@ -113,16 +116,10 @@ func (t *Target) relist(before []int) ([]int, error) {
 	if err != nil {
 		return t.listPids()
 	}
-	pids := slices.Clone(before)
-	for _, pid := range members {
-		if slices.Contains(before, pid) {
-			continue
-		}
-		if id, err := procfs.PIDNamespace(pid); err == nil && id == ns {
-			pids = append(pids, pid)
-		}
-	}
-	return pids, nil
+	pids := append(slices.Clone(before), members...)
+	slices.Sort(pids)
+	// A number of those before may be somebody else's now.
+	return t.among(slices.Compact(pids), ns)
 }
 
 // descendants lists root and all below it.

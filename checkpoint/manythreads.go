@@ -14,20 +14,8 @@ import (
 // known (PR_SET_TSC and others), and those with a memory policy. Their answers show whether the memory was read aright; if one
 // does not agree, or without that memory, all are asked.
 
-// manyThreads is from how many threads on reading the kernel's memory, which takes some
-// milliseconds to prepare, is worth it.
+// manyThreads is from how many threads on reading the kernel's memory is worth it.
 const manyThreads = 48
-
-// readAhead prepares for a tree of many threads, while it runs.
-func (d *dump) readAhead(ahead *dump) {
-	n := 0
-	for _, p := range ahead.procs {
-		n = max(n, p.stat.NumThreads)
-	}
-	if n >= manyThreads {
-		_, _ = d.kernelMemory()
-	}
-}
 
 // testimony is what the kernel's memory tells of the threads of one process.
 type testimony struct {

@@ -67,10 +67,7 @@ func (d *dump) checkMqueues() []error {
 
 // openMount opens the root of a mount of the tree, and nothing that hides it.
 func (d *dump) openMount(m *mountinfo.Info) (*os.File, error) {
-	fd, err := unix.Openat2(int(d.root.Fd()), "."+m.Mountpoint, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOATIME | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
-	})
+	fd, err := d.inRoot(m.Mountpoint, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOATIME, unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {
 		return nil, &os.PathError{Op: "open mount", Path: m.Mountpoint, Err: err}
 	}

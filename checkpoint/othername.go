@@ -16,9 +16,7 @@ const maxNames = 20000
 // It is "" if none is found. Links are not followed.
 func (d *dump) otherName(link string, stat *unix.Stat_t) string {
 	top := filepath.Dir(strings.TrimSuffix(link, deletedSuffix))
-	fd, err := unix.Openat2(int(d.root.Fd()), strings.TrimPrefix(top, "/"), &unix.OpenHow{
-		Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT,
-	})
+	fd, err := d.inRoot(top, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return ""
 	}

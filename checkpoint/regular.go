@@ -64,9 +64,7 @@ var nowhere = []error{unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, 
 
 // reaches tells whether path, seen from the tree's root, leads to the file.
 func (d *dump) reaches(path string, stat *unix.Stat_t) (bool, error) {
-	fd, err := unix.Openat2(int(d.root.Fd()), "."+path, &unix.OpenHow{
-		Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT,
-	})
+	fd, err := d.inRoot(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if slices.ContainsFunc(nowhere, func(none error) bool { return errors.Is(err, none) }) {
 		return false, nil
 	}

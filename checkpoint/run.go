@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/rethaw/rethaw/image"
@@ -26,8 +25,10 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	defer d.close()
 	go image.Warm()
 	watched := begin(func() (bool, error) { return d.watch(), nil })
-	create := d.create()
-	defer d.remove(create)
+	if o.Create == nil {
+		d.image = begin(d.directory)
+	}
+	defer d.remove()
 	var problems []error
 	err := d.step("preflight", func() (err error) { problems, err = d.preflight(ctx); return err })
 	if err != nil {
@@ -39,7 +40,11 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	if err := d.step("prepare", d.prepare); err != nil {
 		return nil, err
 	}
-	if err := d.step("create", func() (err error) { d.out, err = create(); return err }); err != nil {
+	if d.image == nil {
+		// Of a stream nothing must be seen before.
+		d.image = begin(o.Create)
+	}
+	if err := d.step("create", func() (err error) { d.out, err = d.image.get(); return err }); err != nil {
 		return nil, err
 	}
 	d.data = &dataWriter{out: d.out}
@@ -54,27 +59,23 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	return &d.stats, nil
 }
 
-// create gives the image that is begun: a directory at once, beside the preflight; a stream, of which
-// nothing must be seen if that refuses, when it is asked for.
-func (d *dump) create() func() (*image.Writer, error) {
-	if d.opts.Create != nil {
-		return sync.OnceValues(d.opts.Create)
-	}
+// directory begins an image in a directory.
+func (d *dump) directory() (*image.Writer, error) {
 	var options []image.Option
 	if !d.opts.LeaveRunning {
 		// The tasks stand still until all is on disk.
 		options = append(options, image.WithHaste())
 	}
-	return begin(func() (*image.Writer, error) { return image.Create(d.opts.Image, options...) }).get
+	return image.Create(d.opts.Image, options...)
 }
 
 // remove removes what is left of an image: the one that was not committed, or the one that was
 // replaced.
-func (d *dump) remove(create func() (*image.Writer, error)) {
-	if d.out == nil && d.opts.Create != nil {
+func (d *dump) remove() {
+	if d.image == nil {
 		return
 	}
-	out, err := create()
+	out, err := d.image.get()
 	if err != nil {
 		return
 	}
@@ -101,11 +102,6 @@ func (d *dump) preflight(ctx context.Context) ([]error, error) {
 	if err != nil || len(problems) > 0 {
 		return problems, err
 	}
-	if len(ahead.inet.tree) > 0 {
-		// Bytes may be under way then. Without the kernel's memory it goes as well.
-		_, _ = d.kernelMemory()
-	}
-	d.readAhead(ahead)
 	return nil, nil
 }
 

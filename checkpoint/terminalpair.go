@@ -68,10 +68,7 @@ func (f *openFile) unsupportedPair(err error) error {
 
 // openConsole opens a slave without becoming its session.
 func (d *dump) openConsole(index int32) (*os.File, error) {
-	fd, err := unix.Openat2(int(d.root.Fd()), fmt.Sprintf("dev/pts/%d", index), &unix.OpenHow{
-		Flags:   unix.O_RDWR | unix.O_NOCTTY | unix.O_NONBLOCK | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	fd, err := d.inRoot(fmt.Sprintf("dev/pts/%d", index), unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, unix.RESOLVE_NO_MAGICLINKS)
 	if err != nil {
 		return nil, err
 	}
