@@ -73,8 +73,17 @@ func (f *frozen) grab(pid int) {
 	if err != nil {
 		return
 	}
-	f.threads[pid] = &thread{tid: pid, traced: traced, sleep: f.sleeps[pid], remainder: f.remainders[pid]}
-	_ = traced.Interrupt()
+	th := &thread{tid: pid, traced: traced, sleep: f.sleeps[pid], remainder: f.remainders[pid]}
+	f.threads[pid] = th
+	_ = f.interrupt(pid, th)
+}
+
+// interrupt asks a seized thread to stop.
+func (f *frozen) interrupt(pid int, th *thread) error {
+	if f.held != "" && th.sleep != nil {
+		f.watch.Held(pid, th.tid, th.sleep)
+	}
+	return th.traced.Interrupt()
 }
 
 // candidate adds a process to those that are to be stopped, once.
@@ -144,7 +153,7 @@ func (f *frozen) seize(p *process, tid int) (*thread, error) {
 		return nil, err
 	}
 	f.threads[tid] = th
-	if err := th.traced.Interrupt(); err != nil && !gone(err) {
+	if err := f.interrupt(p.pid, th); err != nil && !gone(err) {
 		return nil, err
 	}
 	if f.paused || f.held != "" {

@@ -29,8 +29,9 @@
 // longer than asked for, like any sleep, but it must not be shorter.
 //
 // The order: Look at the threads BEFORE anything is frozen or interrupted, for
-// both end the sleep inside the kernel and overwrite exec_start; stop them; pass
-// what Look gave to Stopped; store [Sleep.Syscall] and Left; at restore let
+// both end the sleep inside the kernel and overwrite exec_start; if their cgroup
+// is frozen for the stop, tell Held of each before it is interrupted; stop them;
+// pass what Look gave to Stopped; store [Sleep.Syscall] and Left; at restore let
 // [Resume] say how the system call is issued again.
 //
 // Not covered: receive and send timeouts of sockets (SO_RCVTIMEO), which the
@@ -109,6 +110,8 @@ type Sleep struct {
 	// Switches counts how often the thread has gone to sleep (voluntary context
 	// switches). A stop of the thread adds one.
 	Switches uint64
+	// held tells that it was the same sleep when the thread could no longer leave the kernel.
+	held bool
 }
 
 // LeftAt returns what remains at the time now, not below 0, or -1 without a

@@ -34,7 +34,7 @@ func (w *Watch) Stopped(pid, tid int, before *Sleep, call Call, stopped int64) (
 func (w *Watch) stopped(t thread, before *Sleep, call Call, stopped int64) (Sleep, error) {
 	same := before != nil && before.Args == call.Args &&
 		(call.NR == before.Syscall || call.NR == unix.SYS_RESTART_SYSCALL && before.Restarted)
-	if same {
+	if same && !before.held {
 		// The stop itself is one more.
 		n, err := t.slept()
 		if err != nil {
