@@ -38,11 +38,23 @@ func withCrun(t *testing.T, tests ...string) {
 	cmd.Env = append(os.Environ(), "RETHAW_E2E_RUNTIME=crun")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("with crun: %v\n%s", err, out)
+		t.Errorf("with crun: %v\n%s", err, telling(string(out)))
 	}
 	for _, name := range tests {
 		if !strings.Contains(string(out), "--- PASS: "+name+" ") {
-			t.Errorf("with crun: %s has not passed\n%s", name, out)
+			t.Errorf("with crun: %s has not passed\n%s", name, telling(string(out)))
 		}
 	}
+}
+
+// telling returns what the output of a go test -v says of failures, without the lines that only tell the progress.
+func telling(out string) string {
+	var kept []string
+	for line := range strings.Lines(out) {
+		progress := strings.HasPrefix(line, "=== ") || strings.HasPrefix(strings.TrimSpace(line), "--- PASS")
+		if !progress {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
 }

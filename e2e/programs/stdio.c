@@ -60,9 +60,9 @@ int main(void)
 	while (wait_check()) {
 		CHECK(same_file(1, twin) && !same_file(1, again) && !same_file(2, err) && !same_file(1, err) && !same_file(again, err), "descriptions are shared that were not, or not that were");
 		CHECK(h_flags(again) == (O_WRONLY | O_APPEND | O_NONBLOCK) && h_flags(err) == (O_WRONLY | O_APPEND), "flags of those opened anew %o %o", h_flags(again), h_flags(err));
+		h_collect("child"); /* before any write with O_NONBLOCK: a terminal that another task is writing to says EAGAIN (tty_write_lock in drivers/tty/tty_io.c) */
 		snprintf(line, sizeof line, "again %016llx %d\n", (unsigned long long)h.nonce, h.check);
 		CHECK(write(again, line, strlen(line)) == (ssize_t)strlen(line), "write to /dev/stdout: %s", strerror(errno));
-		h_collect("child");
 		look(now);
 		for (int fd = 0; fd < 3; fd++) {
 			struct kind *a = &was[fd], *b = &now[fd];

@@ -70,7 +70,8 @@ int main(void)
 		for (;;)
 			pause();
 	}
-	WAIT_FOR(beats[N - 1] && beats[12] && state_of(continued) == 'S');
+	/* All have got as far as to have their handlers. */
+	WAIT_FOR(beats[0] && beats[1] && beats[2] && beats[3] && beats[10] && beats[11] && beats[12] && state_of(continued) == 'S');
 	for (int n = 0; n < N; n++)
 		stop(&kids[n]);
 	kill(kids[0].pid, SIGUSR1); /* pending in the stopped one */

@@ -134,7 +134,8 @@ int main(void)
 		arm(shared, CLOCK_MONOTONIC, 0, 1, 3600 * SEC);
 		CHECK(WAIT_FOR(__atomic_load_n(&woke, __ATOMIC_SEQ_CST)), "the blocked reader does not wake");
 		int64_t took = wait_to - from, gone = h_away(from, wait_to, 1), busy = h_away(from, wait_to, 0) - gone;
-		CHECK(took - gone > 1700 * MS && took - gone < 2300 * MS + 2 * busy, "the blocked read of 2 s took %lld ms, %lld of them away", (long long)(took / MS), (long long)(gone / MS));
+		/* What is away begins at the last look before, which on a busy machine is long ago. */
+		CHECK(took - gone > 1700 * MS - gone / 3 && took - gone < 2300 * MS + 2 * busy, "the blocked read of 2 s took %lld ms, %lld of them away", (long long)(took / MS), (long long)(gone / MS));
 		from = h_now();
 		arm(waiting, CLOCK_MONOTONIC, 0, 2 * SEC, 0);
 		__atomic_store_n(&woke, 0, __ATOMIC_SEQ_CST);

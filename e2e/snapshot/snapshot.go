@@ -97,17 +97,26 @@ func Take(init int, options Options) (*Snapshot, error) {
 	return s, err
 }
 
+// enough is how many times in a row a container with a task that always runs must look the same.
+const enough = 20
+
 // Stable returns a snapshot that was seen twice in a row, or the last one with an
-// error that tells what goes on changing.
+// error that tells what goes on changing. A task that runs around the looks may have been held in the middle of something, for
+// want of a processor: Resting never takes such looks, others only after many that were the same.
 func Stable(init int, options Options, timeout time.Duration) (*Snapshot, error) {
 	var last *Snapshot
 	var diff string
+	same := 0
 	for deadline := time.Now().Add(timeout); ; time.Sleep(20 * time.Millisecond) {
+		busy := running(init)
 		next, err := Take(init, options)
+		busy = running(init) || busy
 		if err == nil && last != nil {
-			diff = Diff(last, next)
-			busy := options.Resting && running(init)
-			if diff == "" && !busy {
+			same++
+			if diff = Diff(last, next); diff != "" {
+				same = 0
+			}
+			if same > 0 && !busy || same >= enough && !options.Resting {
 				return next, nil
 			}
 		}
