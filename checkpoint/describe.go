@@ -177,6 +177,7 @@ func (d *dump) registers(p *process, th *thread) (ptrace.Registers, error) {
 		return home, err
 	}
 	if inject.Interrupted(&home) {
+		d.frozen.watch.Kernel = restartEnds{d}
 		s, err := d.frozen.watch.Stopped(p.pid, th.tid, th.sleep, sleeping.CallOf(&home), th.stopped)
 		if err == nil {
 			th.left = &specs.Sleep{Syscall: int32(s.Syscall), Left: s.Left}

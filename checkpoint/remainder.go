@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/internal/kmem"
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"github.com/rethaw/rethaw/internal/sleeping"
 	"golang.org/x/sys/unix"
@@ -43,4 +44,15 @@ func (th *thread) putRemainder(p *process, home *ptrace.Registers) error {
 	at := th.sleep.Args[remainderArgs[th.sleep.Syscall]]
 	_, err := p.mem.WriteAt(th.remainder, int64(at))
 	return err
+}
+
+// restartEnds asks the kernel's memory for the ends of sleeps (sleeping.Kernel), where it can be read.
+type restartEnds struct{ d *dump }
+
+func (r restartEnds) RestartEnd(tid int, kind kmem.RestartKind) (clock int32, end int64, err error) {
+	k, err := r.d.kernelMemory()
+	if err != nil {
+		return 0, 0, err
+	}
+	return k.RestartEnd(tid, kind)
 }

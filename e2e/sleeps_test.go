@@ -39,6 +39,8 @@ func TestSleepsLeft(t *testing.T) {
 			}
 		}
 	}
+	look("-R")
+	look("-R") // now they are in restart_syscall(2)
 	look()
 	if !dryRun() {
 		ended := time.Now()

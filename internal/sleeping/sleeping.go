@@ -3,7 +3,7 @@
 // for the rest and not from the beginning.
 //
 // The kernel shows the end of a sleep nowhere: it lies in a timer on the kernel
-// stack, and after an interruption in the restart_block. Three sources together
+// stack, and after an interruption in the restart_block. These sources together
 // tell it nevertheless:
 //
 //  1. The scheduler's clock. se.exec_start in /proc/PID/task/TID/sched
@@ -23,6 +23,10 @@
 //  3. The program's memory, after the stop. An interrupted nanosleep has written
 //     the rest to its second argument, select, pselect6 and ppoll to their
 //     timeout (see [Watch.Stopped]).
+//  4. The kernel's memory, after the stop, where it can be read: the
+//     restart_block has the very end of what goes on by restart_syscall(2)
+//     (poll, futex and the sleeps; see block.go), also of what was stopped
+//     before, of which nothing else tells when it began.
 //
 // 1 errs on the late side only: a poll that woke up for nothing went to sleep
 // again, and a clock that leaves time out is slow. A restored sleep may last

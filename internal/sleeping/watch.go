@@ -16,6 +16,8 @@ import (
 // timers between looks, so it should live no longer than one checkpoint takes.
 // It is used from one goroutine at a time.
 type Watch struct {
+	// Kernel may be nil: then ends that only its memory tells are computed.
+	Kernel  Kernel
 	offsets map[int]int64 // CLOCK_MONOTONIC - rq_clock_task by processor
 	ends    []int64       // of all sleeps with a timer, CLOCK_MONOTONIC, sorted
 	listed  int64         // when ends was read, 0 if never
