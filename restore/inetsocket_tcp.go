@@ -205,8 +205,9 @@ func loopback(family int32, like []byte, port uint16) []byte {
 	return inet.Sockaddr(family, netip.AddrPortFrom(addr, port))
 }
 
-// arrivalPatience is how long a packet may take through the loopback interface.
-const arrivalPatience = 2 * time.Second
+// arrivalPatience is how long a packet may take through the loopback interface. One that is lost, which happens on busy
+// machines, is sent again after 1, 3 and 7 s.
+const arrivalPatience = 10 * time.Second
 
 // await waits until a socket has come to one of some states.
 func (s *inetSocket) await(states ...int32) error {
@@ -222,6 +223,7 @@ func (s *inetSocket) await(states ...int32) error {
 			}
 		}
 	}
-	return fmt.Errorf("connection %v - %v is in state %s and does not come to %s: does a firewall stop the loopback interface?: %w",
-		inet.AddrPort(s.rec.Local), inet.AddrPort(s.rec.Remote), inet.StateName(int32(info.State)), inet.StateName(states[0]), unix.ETIMEDOUT)
+	return fmt.Errorf("connection %v - %v is in state %s and does not come to %s (%d packets not acknowledged, %d times sent again, window of %d bytes): does a firewall stop the loopback interface?: %w",
+		inet.AddrPort(s.rec.Local), inet.AddrPort(s.rec.Remote), inet.StateName(int32(info.State)), inet.StateName(states[0]),
+		info.Waiting, info.Retransmits, info.SendWindow, unix.ETIMEDOUT)
 }

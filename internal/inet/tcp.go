@@ -43,7 +43,9 @@ func GotFIN(state int32) bool { return state == CloseWait || state == Closing ||
 
 // Info is what is used of struct tcp_info.
 type Info struct {
-	State, Options           uint8
+	State, Options uint8
+	// Retransmits counts how often in a row a packet was sent again without an answer.
+	Retransmits              uint8
 	SendScale, RecvScale     uint8
 	SendMSS, AdvMSS, Backlog uint32
 	Waiting                  uint32
@@ -73,7 +75,7 @@ func ReadInfo(fd int) (Info, error) {
 		window = word(228)
 	}
 	return Info{
-		State: b[0], SendWindow: window, Options: b[5], SendScale: b[6] & 15, RecvScale: b[6] >> 4,
+		State: b[0], Retransmits: b[2], SendWindow: window, Options: b[5], SendScale: b[6] & 15, RecvScale: b[6] >> 4,
 		// Of a listening socket these are other counters than their names say.
 		SendMSS: word(16), Waiting: word(24), Backlog: word(28), AdvMSS: word(84),
 	}, nil
