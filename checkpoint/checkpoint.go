@@ -16,7 +16,11 @@ import (
 // It runs on the tracer's thread.
 func (d *dump) run(ctx context.Context, done func() error) (err error) {
 	d.facts = newFacts()
-	if err := d.step("look", func() error { return d.frozen.look(d.target, d.listed.recent()) }); err != nil {
+	err = d.step("look", func() error {
+		d.kernelEnds()
+		return d.frozen.look(d.target, d.listed.recent())
+	})
+	if err != nil {
 		return err
 	}
 	if err := d.data.prepare(); err != nil {

@@ -177,10 +177,12 @@ func (d *dump) registers(p *process, th *thread) (ptrace.Registers, error) {
 		return home, err
 	}
 	if inject.Interrupted(&home) {
-		d.frozen.watch.Kernel = restartEnds{d}
 		s, err := d.frozen.watch.Stopped(p.pid, th.tid, th.sleep, sleeping.CallOf(&home), th.stopped)
-		if err == nil {
+		switch {
+		case err == nil:
 			th.left = &specs.Sleep{Syscall: int32(s.Syscall), Left: s.Left}
+		case !errors.Is(err, sleeping.ErrUntimed):
+			d.log.WithError(err).WithField("thread", th.tid).Debug("what is left of a sleep is not known: it begins anew")
 		}
 	}
 	if err := th.putRemainder(p, &home); err != nil {

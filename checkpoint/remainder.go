@@ -46,13 +46,17 @@ func (th *thread) putRemainder(p *process, home *ptrace.Registers) error {
 	return err
 }
 
-// restartEnds asks the kernel's memory for the ends of sleeps (sleeping.Kernel), where it can be read.
-type restartEnds struct{ d *dump }
-
-func (r restartEnds) RestartEnd(tid int, kind kmem.RestartKind) (clock int32, end int64, err error) {
-	k, err := r.d.kernelMemory()
-	if err != nil {
-		return 0, 0, err
+// kernelEnds has the ends of sleeps read from the kernel's memory, where it lets us do so with all kinds of them.
+func (d *dump) kernelEnds() {
+	k, err := d.kernelMemory()
+	for _, kind := range []kmem.RestartKind{kmem.RestartPoll, kmem.RestartFutex, kmem.RestartSleep} {
+		if err == nil {
+			_, _, err = k.RestartEnd(unix.Gettid(), kind)
+		}
 	}
-	return k.RestartEnd(tid, kind)
+	if err != nil {
+		d.log.WithError(err).Debug("the ends of sleeps are computed")
+		return
+	}
+	d.frozen.watch.Kernel = k
 }

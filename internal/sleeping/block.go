@@ -21,16 +21,22 @@ var blockKinds = map[int]kmem.RestartKind{
 	unix.SYS_CLOCK_NANOSLEEP: kmem.RestartSleep,
 }
 
-// block makes a sleep exact whose end stands in the thread's restart_block. What cannot be read leaves it
-// as it is.
-func (w *Watch) block(t thread, s *Sleep, call Call, stopped int64) error {
-	kind, ok := blockKinds[s.Syscall]
-	if !ok || w.Kernel == nil || s.Precision == Exact || syscall.Errno(-call.Ret) != ERESTART_RESTARTBLOCK {
+// blocked tells whether the restart_block will have the end of a call, so that nothing needs to be found out before
+// the stop.
+func (w *Watch) blocked(nr int, sh shape) bool {
+	kind, ok := blockKinds[nr]
+	return ok && w.Kernel != nil && sh.restart == ERESTART_RESTARTBLOCK && !sh.absolute && wall(sh.clock) &&
+		(kind != kmem.RestartFutex || sh.clock == unix.CLOCK_MONOTONIC)
+}
+
+// block makes a sleep exact whose end stands in the thread's restart_block.
+func (w *Watch) block(t thread, s *Sleep, sh shape, call Call, stopped int64) error {
+	if s.Precision == Exact || syscall.Errno(-call.Ret) != ERESTART_RESTARTBLOCK || !w.blocked(s.Syscall, sh) {
 		return nil
 	}
-	clock, end, err := w.Kernel.RestartEnd(t.tid, kind)
-	if err != nil || !wall(clock) || kind == kmem.RestartFutex && s.Clock != unix.CLOCK_MONOTONIC {
-		return nil
+	clock, end, err := w.Kernel.RestartEnd(t.tid, blockKinds[s.Syscall])
+	if err != nil || !wall(clock) {
+		return err
 	}
 	mono, err := now(unix.CLOCK_MONOTONIC)
 	if err != nil {

@@ -13,6 +13,9 @@ var traps = []string{"do_freezer_trap", "get_signal"}
 //
 // What cannot be told is left as it was, and may make the sleep longer.
 func (w *Watch) Held(pid, tid int, s *Sleep) {
+	if s.later {
+		return
+	}
 	t := thread{pid, tid}
 	switch n, err := t.slept(); {
 	case err != nil:

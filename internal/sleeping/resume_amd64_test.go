@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rethaw/rethaw/internal/kmem"
 )
 
 // TestInterrupt goes the whole way with a live thread: look at it, stop it, and
@@ -26,12 +28,25 @@ func TestInterrupt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			knowing := NewWatch()
+			knowing.Kernel = kernelOf(t)
+			light, err := knowing.Look(s.pid, s.tid)
+			if err != nil {
+				t.Fatal(err)
+			}
 			stopped := interrupt(t, s.tid)
 			var regs unix.PtraceRegs
 			if err := unix.PtraceGetRegs(s.tid, &regs); err != nil {
 				t.Fatal(err)
 			}
 			call := CallOf(&regs)
+			if told, err := knowing.Stopped(s.pid, s.tid, &light, call, stopped); err != nil {
+				t.Error(err)
+			} else if off := time.Duration(stopped + told.Left - s.start - int64(d)); off.Abs() > allowed {
+				t.Errorf("with the kernel's memory the rest is off by %v: %+v", off, told)
+			} else if light.later && told.Precision != Exact {
+				t.Errorf("what the kernel knows is told as a %s", told.Precision)
+			}
 			if got := -call.Ret; got != int64(before.Restart) {
 				t.Errorf("result is -%d, the table says -%d", got, int64(before.Restart))
 			}
@@ -106,6 +121,23 @@ func movedOn(t testing.TB) {
 	if err != nil || got.Left != int64(d) || got.Precision != Bound {
 		t.Errorf("got %+v, %v", got, err)
 	}
+	if w.Kernel = kernelOf(t); w.Kernel == nil {
+		return
+	}
+	got, err = w.Stopped(s.pid, s.tid, nil, CallOf(&regs), stopped)
+	if off := time.Duration(stopped + got.Left - s.start - int64(d)); err != nil || got.Precision != Exact || off.Abs() > allowed {
+		t.Errorf("with the kernel's memory, off by %v: %+v, %v", off, got, err)
+	}
+}
+
+// kernelOf reads the kernel's memory; it is nil where it cannot be.
+func kernelOf(t testing.TB) Kernel {
+	r, err := kmem.Open()
+	if err != nil {
+		return nil
+	}
+	t.Cleanup(r.Close)
+	return r
 }
 
 func interrupt(t testing.TB, tid int) int64 {

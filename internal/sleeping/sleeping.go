@@ -116,6 +116,8 @@ type Sleep struct {
 	Switches uint64
 	// held tells that it was the same sleep when the thread could no longer leave the kernel.
 	held bool
+	// later tells that the kernel's memory will have the end, and that nothing else was looked at.
+	later bool
 }
 
 // LeftAt returns what remains at the time now, not below 0, or -1 without a

@@ -75,7 +75,8 @@ func (w *Watch) stopped(t thread, before *Sleep, call Call, stopped int64) (Slee
 	sh, _ := lookUp(s.Syscall, call.Args)
 	addr, ok := sh.written(call)
 	if !ok {
-		return s, w.block(t, &s, call, stopped)
+		err := w.block(t, &s, sh, call, stopped)
+		return s, err
 	}
 	left, err := t.duration(addr, sh.form)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // timers between looks, so it should live no longer than one checkpoint takes.
 // It is used from one goroutine at a time.
 type Watch struct {
-	// Kernel may be nil: then ends that only its memory tells are computed.
+	// Kernel is asked after the stop for the ends that it tells, and nothing of them is looked at before. It may be nil.
 	Kernel  Kernel
 	offsets map[int]int64 // CLOCK_MONOTONIC - rq_clock_task by processor
 	ends    []int64       // of all sleeps with a timer, CLOCK_MONOTONIC, sorted
@@ -86,6 +86,9 @@ func (w *Watch) observe(t thread) (observation, error) {
 			return observation{}, fmt.Errorf("system call %d: %w", call.Number, ErrUntimed)
 		}
 	}
+	if o, err := w.observeLater(t, call); err != nil || o.sleep.later {
+		return o, err
+	}
 	before, known, err := t.sched()
 	if err != nil {
 		return observation{}, err
@@ -136,9 +139,39 @@ func (w *Watch) observe(t thread) (observation, error) {
 	return observation{t, s, sh, before, known && !s.Restarted && !stopped, !stopped}, nil
 }
 
+// observeLater is observe for a call whose end the kernel's memory will tell after the stop; the sleep is not later if
+// it is none of these.
+func (w *Watch) observeLater(t thread, call procfs.Syscall) (o observation, err error) {
+	s := Sleep{Syscall: int(call.Number), Args: call.Args, Precision: Bound, later: true}
+	if s.Restarted = s.Syscall == unix.SYS_RESTART_SYSCALL; s.Restarted {
+		if s.Syscall, err = t.restarted(call.Args); err != nil {
+			return observation{}, err
+		}
+	}
+	sh, ok := lookUp(s.Syscall, call.Args)
+	if !ok || !w.blocked(s.Syscall, sh) {
+		return observation{}, nil
+	}
+	s.Name, s.Clock, s.Restart = sh.name, sh.clock, sh.restart
+	if s.Timeout, err = t.timeout(sh, call.Args); err != nil {
+		return observation{}, err
+	}
+	if s.Looked, err = now(unix.CLOCK_MONOTONIC); err != nil {
+		return observation{}, err
+	}
+	s.Since, s.Deadline, s.Left = s.Looked, -1, -1
+	if s.Timeout >= 0 {
+		s.Deadline, s.Left = add(s.Looked, s.Timeout), s.Timeout
+	}
+	return observation{thread: t, sleep: s, shape: sh}, nil
+}
+
 // judge finds the end of an observed sleep. The thread must not have run since it was
 // observed.
 func (w *Watch) judge(o *observation) (Sleep, error) {
+	if o.sleep.later {
+		return o.sleep, nil
+	}
 	if o.sleep.Timeout >= 0 && !o.sleep.Absolute {
 		if err := w.end(&o.sleep, o.shape, o.estimate, o.timed); err != nil {
 			return Sleep{}, err
