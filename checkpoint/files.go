@@ -26,6 +26,9 @@ type openFile struct {
 	info procfs.FDInfo
 	// own is our duplicate of the descriptor, made when first asked for.
 	own *os.File
+	// domain is the family of a socket, 0 until it is known, domainErr why it could not be asked.
+	domain    int
+	domainErr error
 	// role is 0, 1 or 2 for what the runtime gave, -1 for others.
 	role int
 	// flight tells that no task has a descriptor of it: it was found in the

@@ -89,16 +89,19 @@ func inetSocketKind() fileKind {
 	}
 }
 
-// socketFamily asks for the family of a socket.
+// socketFamily asks for the family of a socket, once: whoever decides by it what the socket is has the same answer.
 func socketFamily(f *openFile) (int, error) {
 	if f.stat.Mode&unix.S_IFMT != unix.S_IFSOCK || !strings.HasPrefix(f.link, "socket:[") {
 		return 0, unix.ENOTSOCK
 	}
-	own, err := f.dup()
-	if err != nil {
-		return 0, err
+	if f.domain == 0 && f.domainErr == nil {
+		own, err := f.dup()
+		if err == nil {
+			f.domain, err = inet.Int(int(own.Fd()), unix.SOL_SOCKET, unix.SO_DOMAIN)
+		}
+		f.domainErr = err
 	}
-	return inet.Int(int(own.Fd()), unix.SOL_SOCKET, unix.SO_DOMAIN)
+	return f.domain, f.domainErr
 }
 
 // lookInet looks at a socket; while everything stands still once.

@@ -24,8 +24,8 @@ const (
 // listening socket.
 func (d *dump) peer(s *inetSocket) (where end, f *openFile, err error) {
 	want := s.pair().mirror()
-	if f = d.inet.find(d, want); f != nil {
-		return endInside, f, nil
+	if f, err = d.inet.find(d, want); f != nil || err != nil {
+		return endInside, f, err
 	}
 	if err := d.inet.list(d, false); err != nil {
 		return endOutside, nil, err
@@ -64,7 +64,7 @@ func (d *dump) peer(s *inetSocket) (where end, f *openFile, err error) {
 }
 
 // find gives the tree's socket with these ends, nil if there is none.
-func (n *inetSockets) find(d *dump, want pair) *openFile {
+func (n *inetSockets) find(d *dump, want pair) (*openFile, error) {
 	if n.tree == nil {
 		n.tree = map[pair]*openFile{}
 	}
@@ -73,18 +73,37 @@ func (n *inetSockets) find(d *dump, want pair) *openFile {
 		if !inetSocketKind().is(f) {
 			continue
 		}
-		if kind, err := inet.Int(int(f.own.Fd()), unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
-			continue
-		}
-		local, err := inet.Name(int(f.own.Fd()))
+		ends, err := f.ends()
 		if err != nil {
-			continue
+			return nil, &Error{"ask for the ends of " + f.name(), f.proc.nspid, err}
 		}
-		if remote, err := inet.Peer(int(f.own.Fd())); err == nil && remote != nil {
-			n.tree[pair{inet.AddrPort(local), inet.AddrPort(remote)}] = f
+		if ends != nil {
+			n.tree[*ends] = f
 		}
 	}
-	return n.tree[want]
+	return n.tree[want], nil
+}
+
+// ends gives the addresses of a connected stream socket, nil for another.
+func (f *openFile) ends() (*pair, error) {
+	own, err := f.dup()
+	if err != nil {
+		return nil, err
+	}
+	fd := int(own.Fd())
+	kind, err := inet.Int(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || kind != unix.SOCK_STREAM {
+		return nil, err
+	}
+	local, err := inet.Name(fd)
+	if err != nil {
+		return nil, err
+	}
+	remote, err := inet.Peer(fd)
+	if err != nil || remote == nil {
+		return nil, err
+	}
+	return &pair{inet.AddrPort(local), inet.AddrPort(remote)}, nil
 }
 
 // listener finds a listening socket of the tree.

@@ -89,18 +89,18 @@ func (d *dump) listedChildren(s *inetSocket, states ...uint8) []inet.Pending {
 }
 
 // client tells where the other end of a connection that waits is.
-func (d *dump) client(p inet.Pending) (end, *openFile) {
-	if f := d.inet.find(d, pair{p.Remote, p.Local}); f != nil {
-		return endInside, f
+func (d *dump) client(p inet.Pending) (end, *openFile, error) {
+	if f, err := d.inet.find(d, pair{p.Remote, p.Local}); f != nil || err != nil {
+		return endInside, f, err
 	}
 	sock, listed := d.inet.listed[pair{p.Remote, p.Local}]
 	if d.inet.local(p.Remote.Addr()) && (!listed || sock.Inode == 0) {
-		return endGone, nil
+		return endGone, nil, nil
 	}
 	if d.out == nil && listed && d.holds(uint64(sock.Inode)) {
-		return endInside, nil
+		return endInside, nil, nil
 	}
-	return endOutside, nil
+	return endOutside, nil, nil
 }
 
 // refuseWaiting looks at the queue of a listening socket.
@@ -110,7 +110,11 @@ func (d *dump) refuseWaiting(s *inetSocket) error {
 		return err
 	}
 	for _, p := range list {
-		if where, _ := d.client(p); where == endOutside && !d.opts.TCPClose {
+		where, _, err := d.client(p)
+		if err != nil {
+			return err
+		}
+		if where == endOutside && !d.opts.TCPClose {
 			return s.f.unsupported(fmt.Sprintf("the connection of %v waits to be accepted", p.Remote),
 				"have its program accept it, or give --tcp-close to give it up")
 		}
@@ -129,7 +133,11 @@ func (d *dump) saveWaiting(s *inetSocket, r *specs.InetSocket) error {
 			Local: inet.Sockaddr(int32(s.family), p.Local), Remote: inet.Sockaddr(int32(s.family), p.Remote),
 			Data: p.Data, Ended: p.State == inet.CloseWait, Reset: p.State == inet.Close,
 		}
-		switch where, client := d.client(p); where {
+		where, client, err := d.client(p)
+		if err != nil {
+			return err
+		}
+		switch where {
 		case endOutside:
 			continue // given up
 		case endInside:
@@ -174,7 +182,10 @@ func (d *dump) underway(s *inetSocket, listener *openFile, t *specs.TCP) (*captu
 // that they have sent to.
 func (d *dump) captureClients(list []inet.Pending) error {
 	for _, p := range list {
-		f := d.inet.find(d, pair{p.Remote, p.Local})
+		f, err := d.inet.find(d, pair{p.Remote, p.Local})
+		if err != nil {
+			return err
+		}
 		if f == nil {
 			continue
 		}

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -50,7 +51,11 @@ func (f *openFile) unknown() error {
 	}
 	switch f.stat.Mode & unix.S_IFMT {
 	case unix.S_IFSOCK:
-		return f.unsupported("is "+f.family(), closeIt)
+		domain, err := socketFamily(f)
+		if err != nil && !errors.Is(err, unix.ENOTSOCK) {
+			return &Error{"ask for the family of " + f.name(), f.proc.nspid, err}
+		}
+		return f.unsupported("is "+familyName(domain), closeIt)
 	case unix.S_IFCHR, unix.S_IFBLK:
 		dev := f.device()
 		return f.unsupported(fmt.Sprintf("is a device (%d:%d) whose state is not known", dev[0], dev[1]), closeIt)
@@ -58,14 +63,9 @@ func (f *openFile) unknown() error {
 	return f.unsupported("is of a kind that is not known", closeIt)
 }
 
-// family names the family of a socket.
-func (f *openFile) family() string {
-	own, err := f.dup()
-	if err != nil {
-		return "a socket of a kind that is not known"
-	}
-	domain, err := unix.GetsockoptInt(int(own.Fd()), unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if name := families[domain]; err == nil && name != "" {
+// familyName names the family of a socket.
+func familyName(domain int) string {
+	if name := families[domain]; name != "" {
 		return name
 	}
 	return fmt.Sprintf("a socket of family %d, which is not known", domain)

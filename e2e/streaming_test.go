@@ -225,7 +225,7 @@ func TestStreamInAnotherOrder(t *testing.T) {
 // streamKills is how often TestStreamCrash kills rethaw.
 const streamKills = 25
 
-// TestStreamCrash kills rethaw at random moments of a checkpoint into a stream, during
+// TestStreamCrash kills rethaw at random moments of a checkpoint into a stream, plain and encrypted, during
 // which the tasks stand still for longer: the container must go on as if nothing had
 // happened.
 func TestStreamCrash(t *testing.T) {
@@ -235,12 +235,17 @@ func TestStreamCrash(t *testing.T) {
 	}
 	p := startProgram(t, "selfcheck", rig.Config{})
 	p.Stream = filepath.Join(t.TempDir(), "stream")
+	recipient, _ := keys(t)
 	v := newVictim(t, p)
 	span := v.span(t)
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	for i := range streamKills {
-		run := p.StartRethaw("checkpoint", "--leave-running", "-e", p.Stream, p.ID)
+		args := []string{"--leave-running", "-e", p.Stream}
+		if i%2 != 0 {
+			args = append(args, "--encrypt-to", recipient)
+		}
+		run := p.StartRethaw("checkpoint", append(args, p.ID)...)
 		after := time.Duration(random.Int64N(int64(span)))
 		time.Sleep(after)
 		run.Signal(unix.SIGKILL)
