@@ -215,5 +215,20 @@ func (r *restorer) openTerminal(id specs.ID, rec *specs.Terminal) (*os.File, err
 	case len(r.files.holders[id]) == 0 && rec.Pair != nil:
 		return nil, nil // it only controls a session
 	}
+	if master := r.terminals.masters[rec.Index]; master != nil && rec.Flags&(largeFile|unix.O_PATH) == 0 {
+		return openPeer(master, &rec.Description)
+	}
 	return r.openPath(rec.Path, &rec.Description, 0, false, ofType(unix.S_IFCHR, "terminal"))
+}
+
+// openPeer opens a slave as openpty(3) has done it, which the flags show.
+func openPeer(master *os.File, base *specs.Description) (*os.File, error) {
+	f, err := tty.OpenPeer(master, int(base.Flags)&^creation)
+	if err != nil {
+		return nil, err
+	}
+	if err := setBase(f, base, false); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }

@@ -101,8 +101,7 @@ static void build(void)
 	close(gone.m);
 	never.m = MUST(open("/dev/ptmx", O_RDWR | O_NOCTTY));
 	MUST(ioctl(never.m, TIOCGPTN, &never.n));
-	slave_name(&many, name);
-	second = MUST(open(name, O_WRONLY | O_NOCTTY | O_NONBLOCK));
+	second = MUST(ioctl(many.m, TIOCGPTPEER, O_WRONLY | O_NOCTTY | O_NONBLOCK)); /* as openpty(3) does it: without O_LARGEFILE */
 	MUST(fchmod(many.s, 0640)), MUST(fchown(many.s, 33, 5));
 	MUST(ioctl(closed.s, TIOCEXCL)), MUST(ioctl(closed.m, TIOCSPTLCK, &(int){1}));
 	int status = -1;

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -109,6 +110,12 @@ func SetExclusive(f *os.File) error { return unix.IoctlSetInt(int(f.Fd()), unix.
 // Peer opens the slave of a master, whatever its name is here and even if it is
 // locked. The description is its own and does not wait (O_NONBLOCK).
 func Peer(master *os.File) (*os.File, error) {
+	return OpenPeer(master, unix.O_RDWR|unix.O_NONBLOCK)
+}
+
+// OpenPeer is Peer with flags of open(2), O_NOCTTY in any case. Other than with open the description has no
+// O_LARGEFILE, and would keep O_CLOEXEC (TIOCGPTPEER in ioctl_tty(2), ptm_open_peer in drivers/tty/pty.c), as what openpty(3) made shows.
+func OpenPeer(master *os.File, flags int) (*os.File, error) {
 	locked, err := Locked(master)
 	if err != nil {
 		return nil, err
@@ -118,8 +125,12 @@ func Peer(master *os.File) (*os.File, error) {
 			return nil, err
 		}
 	}
-	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, master.Fd(), unix.TIOCGPTPEER,
-		unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC)
+	syscall.ForkLock.RLock()
+	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, master.Fd(), unix.TIOCGPTPEER, uintptr(flags&^unix.O_CLOEXEC|unix.O_NOCTTY))
+	if errno == 0 {
+		unix.CloseOnExec(int(fd))
+	}
+	syscall.ForkLock.RUnlock()
 	if locked {
 		err = SetLocked(master, true)
 	}
