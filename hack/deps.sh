@@ -64,6 +64,18 @@ for set in "$@"; do
 		need crun crun
 		need containerd containerd
 		need ctr containerd
+		need memcached memcached
+		need haproxy haproxy
+		need mosquitto mosquitto
+		need ruby ruby
+		need php php-cli
+		need perl perl
+		need tmux tmux
+		need screen screen
+		need dbus-daemon dbus-daemon
+		need dbus-monitor dbus-bin
+		need sshd openssh-server
+		need ssh-keygen openssh-client
 		;;
 	*)
 		echo "deps.sh: no set called $set" >&2

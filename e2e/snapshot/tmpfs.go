@@ -95,7 +95,7 @@ func (l *look) tmpfsFile(path, point string, stat *unix.Stat_t) (Facts, error) {
 		if err != nil {
 			return facts, err
 		}
-		facts["content"] = digest
+		l.put(facts, "tmpfs", "content", digest)
 		facts["links"] = fmt.Sprint(stat.Nlink)
 	case unix.S_IFLNK:
 		facts["content"], _ = os.Readlink(path)
