@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -96,6 +97,15 @@ func (b *bench) redis() {
 		restored := c.Restore()
 		restore = append(restore, restored.Took)
 	}
+	var verify, read []time.Duration
+	for range b.runs {
+		read = append(read, b.plainRead(c.Image))
+		verified := c.Verify(c.Image)
+		if verified.Code != 0 {
+			b.Fatalf("%v", verified)
+		}
+		verify = append(verify, verified.Took)
+	}
 	memory := c.PeakMemory("checkpoint", "--image", c.Image)
 	restoreMemory := c.PeakMemory("restore", "--detach", "--bundle", c.Bundle, "--image", c.Image)
 	rate := float64(median(write)) / float64(median(dump))
@@ -107,6 +117,8 @@ func (b *bench) redis() {
 	b.goal("redis with 100 MB: rate of the dump to that of the write", strconv.FormatFloat(rate, 'f', 2, 64), rate >= rateGoal,
 		"at least "+strconv.FormatFloat(rateGoal, 'f', 2, 64))
 	b.note("redis with 100 MB: rethaw restore, all of it", ms(median(restore)))
+	b.note("redis with 100 MB: plain read of as many bytes", ms(median(read)))
+	b.note("redis with 100 MB: rethaw verify", ms(median(verify)))
 	b.goal("redis with 100 MB: peak memory of checkpoint", mb(memory), memory < memoryGoal, "under "+mb(memoryGoal))
 	b.goal("redis with 100 MB: peak memory of restore", mb(restoreMemory), restoreMemory < memoryGoal, "under "+mb(memoryGoal))
 }
@@ -141,6 +153,30 @@ func (b *bench) plainWrite(dir string, size int64) time.Duration {
 	took := time.Since(start)
 	_ = os.Remove(path)
 	return took
+}
+
+// plainRead reads all files of an image, which are in the page cache.
+func (b *bench) plainRead(dir string) time.Duration {
+	start := time.Now()
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		b.Fatalf("plain read: %v", err)
+	}
+	piece := make([]byte, 1<<20)
+	for _, f := range files {
+		file, err := os.Open(filepath.Join(dir, f.Name()))
+		if err != nil {
+			b.Fatalf("plain read: %v", err)
+		}
+		for err == nil {
+			_, err = file.Read(piece)
+		}
+		if err != io.EOF {
+			b.Fatalf("plain read: %v", err)
+		}
+		file.Close()
+	}
+	return time.Since(start)
 }
 
 // size looks at the program itself.
