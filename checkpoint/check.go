@@ -10,6 +10,7 @@ import (
 
 	"github.com/rethaw/rethaw/internal/descriptors"
 	"github.com/rethaw/rethaw/internal/procfs"
+	"golang.org/x/sys/unix"
 )
 
 // Check is the preflight: it finds what of the target could not be saved, while
@@ -196,10 +197,28 @@ func (d *dump) checkFile(f *openFile) error {
 }
 
 // there tells whether the descriptor still leads to the file: what has been
-// closed since need not be saved.
+// closed since need not be saved. What was seen of a descriptor that a shell moves about all the while may be the name of
+// one file and the inode of another, so both are looked at through one open here.
 func (f *openFile) there() bool {
 	link, err := procfs.Readlink(f.proc.at, fmt.Sprintf("fd/%d", f.fd))
-	return err == nil && link == f.link
+	if err != nil {
+		return false
+	}
+	held, err := unix.Open(f.path(), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return link == f.link
+	}
+	defer unix.Close(held)
+	var stat unix.Stat_t
+	if unix.Fstat(held, &stat) != nil || stat.Ino != f.stat.Ino || stat.Dev != f.stat.Dev {
+		return false
+	}
+	link, err = procfs.Readlink(os.Getpid(), fmt.Sprintf("fd/%d", held))
+	if err != nil || link != f.link {
+		return false
+	}
+	info, err := procfs.ReadFDInfo(os.Getpid(), held)
+	return err == nil && info.MntID == f.info.MntID
 }
 
 // checkArea looks at one mapping.
