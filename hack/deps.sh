@@ -69,7 +69,7 @@ for set in "$@"; do
 		need mosquitto mosquitto
 		need ruby ruby
 		need php php-cli
-		need perl perl
+		need '/usr/lib/*/perl/5*/Time/HiRes.pm' perl
 		need tmux tmux
 		need screen screen
 		need dbus-daemon dbus-daemon
