@@ -43,7 +43,7 @@ static void expect(int fd, const char *t, const char *who)
 {
 	char buf[256] = "";
 	ssize_t n = 0, want = (ssize_t)strlen(t);
-	for (int i = 0; i < 200 && n < want; i++, h_sleep(MS)) {
+	for (int i = 0; i < 5000 && n < want; i++, h_sleep(MS)) {
 		ssize_t r = read(fd, buf + n, sizeof buf - 1 - (size_t)n);
 		n += r > 0 ? r : 0;
 	}
@@ -57,7 +57,7 @@ static void read_is(int fd, const char *t, size_t n, const char *who)
 {
 	char buf[256] = "";
 	ssize_t r = -1;
-	for (int i = 0; i < 200 && (r = read(fd, buf, sizeof buf)) < 0 && errno == EAGAIN; i++)
+	for (int i = 0; i < 5000 && (r = read(fd, buf, sizeof buf)) < 0 && errno == EAGAIN; i++)
 		h_sleep(MS);
 	CHECK(r == (ssize_t)n && !memcmp(buf, t, n), "%s reads %zd bytes '%.*s', not %zu '%.*s'", who, r, r > 0 ? (int)r : 0, buf, n, (int)n, t);
 }
@@ -80,7 +80,7 @@ static void output(int fd)
 {
 	char buf[256] = "";
 	ssize_t n = 0;
-	for (int i = 0; i < 200 && n < 14; i++, h_sleep(MS)) {
+	for (int i = 0; i < 5000 && n < 14; i++, h_sleep(MS)) {
 		ssize_t r = read(fd, buf + n, sizeof buf - 1 - (size_t)n);
 		n += r > 0 ? r : 0;
 	}
