@@ -25,8 +25,9 @@ type dump struct {
 	procs  []*process
 	stats  Stats
 	facts  facts
-	// listed are the processes that the preflight found.
-	listed listing
+	// listed are the processes that the preflight found, exposed tells whether they have sockets.
+	listed  listing
+	exposed bool
 	// stopped is the time of the stop.
 	stopped moment
 	// root is the root directory of the tree's first task, mounts the ids of the

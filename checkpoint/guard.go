@@ -1,6 +1,8 @@
 package checkpoint
 
 import (
+	"slices"
+
 	"github.com/rethaw/rethaw/internal/watchdog"
 	"golang.org/x/sys/unix"
 )
@@ -16,9 +18,18 @@ func (d *dump) watch() bool {
 	return ready && err == nil
 }
 
+// hasSockets tells whether any of the files is a socket, of which an option may have to be set that its program could
+// see: then the watchdog should be awake.
+func (fs *files) hasSockets() bool {
+	return slices.ContainsFunc(fs.all, func(f *openFile) bool { return f.stat.Mode&unix.S_IFMT == unix.S_IFSOCK })
+}
+
 // guard has the watchdog put options of a socket of the tree back if we die before forget is
-// called.
+// called, at once.
 func (d *dump) guard(fd int, options ...watchdog.Option) (forget func() error, err error) {
+	if err := d.dog.Awake(); err != nil {
+		return nil, err
+	}
 	return d.dog.Guard(watchdog.Undo{Options: options}, fd)
 }
 
@@ -32,6 +43,9 @@ func (d *dump) guardRepair(s *inetSocket, off, reuse int, quiet bool) (forget fu
 	}}
 	if quiet {
 		u.While = &watchdog.Process{Pid: s.f.proc.pid, Start: s.f.proc.stat.StartTime}
+	}
+	if err := d.dog.Awake(); err != nil {
+		return nil, err
 	}
 	return d.dog.Guard(u, s.fd)
 }

@@ -49,7 +49,13 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	}
 	d.data = &dataWriter{out: d.out}
 
-	_ = d.step("watchdog", func() error { d.frozen.watched, _ = watched.get(); return nil })
+	_ = d.step("watchdog", func() error {
+		d.frozen.watched, _ = watched.get()
+		if d.exposed {
+			d.dog.Wake() // it has the time of the stops for it
+		}
+		return nil
+	})
 	tracer := ptrace.NewTracer()
 	defer tracer.Close()
 	if err := tracer.Do(func() error { return d.run(ctx, done) }); err != nil {
@@ -98,7 +104,7 @@ func (d *dump) preflight(ctx context.Context) ([]error, error) {
 	})
 	// To open the kernel's memory takes milliseconds that stopped tasks need not wait.
 	d.kernel, d.unseen, ahead.kernel = ahead.kernel, ahead.unseen, nil
-	d.listed, d.hostMounts = ahead.listed, ahead.hostMounts
+	d.listed, d.hostMounts, d.exposed = ahead.listed, ahead.hostMounts, ahead.files.hasSockets()
 	if err != nil || len(problems) > 0 {
 		return problems, err
 	}

@@ -2,9 +2,9 @@ package checkpoint
 
 import (
 	"context"
-	"os"
 
 	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/sirupsen/logrus"
 )
 
@@ -67,10 +67,10 @@ type Options struct {
 	// An error lets them go on and fails the checkpoint; the image stays. nil for
 	// nothing to do.
 	Committed func(ctx context.Context) error
-	// Watchdog starts a process that undoes what would outlive our death, and returns the
-	// socket for its orders (watchdog.Launch of internal/watchdog): a paused container stays paused, and
+	// Watchdog starts a process that undoes what would outlive our death, and returns its
+	// leash (watchdog.Launch of internal/watchdog): a paused container stays paused, and
 	// no socket keeps an option that was set to read it. nil for none.
-	Watchdog func() (*os.File, error)
+	Watchdog func() (*watchdog.Leash, error)
 	// Log takes what is of interest; nil for silence.
 	Log *logrus.Entry
 }

@@ -34,9 +34,9 @@ type Request struct {
 	// the bundle (ImageDir).
 	Options restore.Options
 	// Watchdog starts a process that removes the container if we die before it is
-	// restored, and returns the socket for its orders (watchdog.Launch of internal/watchdog); nil for
+	// restored, and returns its leash (watchdog.Launch of internal/watchdog); nil for
 	// none.
-	Watchdog func() (*os.File, error)
+	Watchdog func() (*watchdog.Leash, error)
 
 	// ready, if not nil, is called when the engine has made all that belongs to the
 	// container, and before anything runs in it.
@@ -96,6 +96,11 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 		}
 		r.Options.Image = ImageDir(dir)
 	}
+	m := &making{dog: watchdog.Dog{Launch: r.Watchdog}}
+	defer m.close()
+	if r.Spec.ID != "" && into == nil {
+		go m.dog.Ready() // if it fails, begin tells
+	}
 	img := r.Options.From
 	if img == nil {
 		var err error
@@ -124,12 +129,12 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 	case into != nil:
 		return into.restore(ctx, img, r)
 	}
-	return restoreContainer(ctx, engines.Engine(img.Header().Engine), img, r)
+	return restoreContainer(ctx, engines.Engine(img.Header().Engine), img, r, m)
 }
 
 // restoreContainer checks what can be checked before, makes the container and
 // restores into it.
-func restoreContainer(ctx context.Context, e Engine, img *image.Reader, r Request) (*Session, error) {
+func restoreContainer(ctx context.Context, e Engine, img *image.Reader, r Request, m *making) (*Session, error) {
 	if u, no := e.(unable); no {
 		return nil, u.cannot()
 	}
@@ -150,8 +155,7 @@ func restoreContainer(ctx context.Context, e Engine, img *image.Reader, r Reques
 	defer held.Unlock()
 	s := new(Session)
 	spec := r.Spec
-	spec.making = &making{dog: watchdog.Dog{Launch: r.Watchdog}, held: held}
-	defer spec.making.close()
+	m.held, spec.making = held, m
 	if s.stdio, err = prepareStdio(bundle.Terminal(), r.Detach, &spec); err != nil {
 		return nil, err
 	}

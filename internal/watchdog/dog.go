@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -10,51 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// verb is the argument that makes a watchdog of the program.
-const verb = "watchdog"
-
-// Is tells whether the arguments of a program after its name are a watchdog's.
-func Is(args []string) bool { return len(args) == 1 && args[0] == verb }
-
-// ordersFD is the descriptor at which a watchdog reads its orders.
-const ordersFD = 3
-
-// Launch starts a watchdog and returns the socket for its orders. The program that calls it
-// must call Serve when Is says so.
-func Launch() (*os.File, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socketpair", err)
-	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "watchdog"), os.NewFile(uintptr(pair[1]), "orders")
-	defer theirs.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		ours.Close()
-		return nil, err
-	}
-	defer null.Close()
-	p, err := os.StartProcess("/proc/self/exe", []string{"rethaw", verb}, &os.ProcAttr{
-		Dir: "/", Env: os.Environ(), Files: []*os.File{null, null, null, theirs}, Sys: &unix.SysProcAttr{Setsid: true},
-	})
-	if err != nil {
-		ours.Close()
-		return nil, fmt.Errorf("start a watchdog: %w", err)
-	}
-	// Whoever dies first, nobody waits for the other.
-	go func() { _, _ = p.Wait() }()
-	return ours, nil
-}
-
 // Dog gives orders to a watchdog, which it starts when it is needed. The zero Dog has none: then
 // nothing is guarded.
 type Dog struct {
-	// Launch starts the watchdog and returns the socket for its orders (nil: there is none).
-	Launch func() (*os.File, error)
+	// Launch starts the watchdog (nil: there is none).
+	Launch func() (*Leash, error)
 
-	mu     sync.Mutex
-	socket *os.File
-	last   uint64
+	mu    sync.Mutex
+	leash *Leash
+	last  uint64
+	// guarded is how many orders hold.
+	guarded int
+	// awake is set when it has answered.
+	awake bool
+	// closed is set when it was let go.
+	closed bool
 }
 
 // order is what goes through the socket; a descriptor may come with it.
@@ -65,23 +36,32 @@ type order struct {
 	Undo   *Undo  `json:"undo,omitempty"`
 }
 
-// Ready starts the watchdog and waits until it is there: what it guards may not have to wait for its
-// start. It reports whether there is one.
+// Ready starts the watchdog, and reports whether there is one: our death finds it in its place. It may sleep:
+// what
+// must be undone within less than the milliseconds that it takes to wake up waits for Awake before.
 func (d *Dog) Ready() (bool, error) {
 	if d == nil || d.Launch == nil {
 		return false, nil
 	}
 	d.mu.Lock()
-	if d.socket == nil {
-		socket, err := d.Launch()
-		if err != nil {
-			d.mu.Unlock()
-			return false, err
-		}
-		d.socket = socket
+	defer d.mu.Unlock()
+	return true, d.launch()
+}
+
+// launch starts the watchdog if there is none.
+func (d *Dog) launch() error {
+	if d.leash != nil {
+		return nil
 	}
-	d.mu.Unlock()
-	return true, d.Settle()
+	if d.closed {
+		return os.ErrClosed
+	}
+	leash, err := d.Launch()
+	if err != nil {
+		return err
+	}
+	d.leash = leash
+	return nil
 }
 
 // Guard has the watchdog do u if we die before forget is called. fd is what u refers to, -1
@@ -92,21 +72,51 @@ func (d *Dog) Guard(u Undo, fd int) (forget func() error, err error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.socket == nil {
-		if d.socket, err = d.Launch(); err != nil {
-			return nil, err
-		}
+	if err := d.launch(); err != nil {
+		return nil, err
 	}
 	d.last++
 	id := d.last
 	if err := d.send(order{ID: id, Undo: &u}, fd); err != nil {
 		return nil, err
 	}
+	d.guarded++
+	forgotten := false
 	return func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		if !forgotten {
+			forgotten = true
+			d.guarded--
+		}
 		return d.send(order{ID: id, Forget: true}, -1)
 	}, nil
+}
+
+// Wake has a watchdog that sleeps wake up, which takes some milliseconds, and does not wait for it.
+func (d *Dog) Wake() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.leash != nil {
+		d.leash.wake()
+	}
+}
+
+// Awake waits until the watchdog is awake: it starts to undo within microseconds of our death then.
+func (d *Dog) Awake() error {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	awake := d.awake
+	d.mu.Unlock()
+	if awake {
+		return nil
+	}
+	return d.Settle()
 }
 
 func (d *Dog) send(o order, fd int) error {
@@ -118,11 +128,11 @@ func (d *Dog) send(o order, fd int) error {
 	if fd >= 0 && fd <= math.MaxInt32 {
 		rights = unix.UnixRights(fd)
 	}
-	for {
-		err = unix.Sendmsg(int(d.socket.Fd()), text, rights, nil, unix.MSG_NOSIGNAL)
-		if err != unix.EINTR {
-			break
-		}
+	// Nobody reads while it sleeps: when the socket is full it is woken.
+	err = d.leash.send(text, rights, unix.MSG_DONTWAIT)
+	if errors.Is(err, unix.EAGAIN) {
+		d.leash.wake()
+		err = d.leash.send(text, rights, 0)
 	}
 	if err != nil {
 		return fmt.Errorf("tell the watchdog: %w", err)
@@ -130,7 +140,7 @@ func (d *Dog) send(o order, fd int) error {
 	return nil
 }
 
-// Settle waits until the watchdog has heard all orders: it holds no descriptor any more of what it
+// Settle waits until the watchdog is awake and has heard all orders: it holds no descriptor any more of what it
 // was told to forget.
 func (d *Dog) Settle() error {
 	if d == nil {
@@ -138,14 +148,15 @@ func (d *Dog) Settle() error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.socket == nil {
+	if d.leash == nil {
 		return nil
 	}
 	if err := d.send(order{Settle: true}, -1); err != nil {
 		return err
 	}
+	d.leash.wake()
 	for {
-		n, err := unix.Read(int(d.socket.Fd()), make([]byte, 1))
+		n, err := unix.Read(int(d.leash.orders.Fd()), make([]byte, 1))
 		if err == unix.EINTR {
 			continue
 		}
@@ -155,6 +166,7 @@ func (d *Dog) Settle() error {
 		if err != nil {
 			return fmt.Errorf("hear from the watchdog: %w", err)
 		}
+		d.awake = true
 		return nil
 	}
 }
@@ -166,8 +178,9 @@ func (d *Dog) Close() error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.socket == nil {
+	d.closed = true
+	if d.leash == nil {
 		return nil
 	}
-	return d.socket.Close()
+	return d.leash.drop(d.guarded == 0)
 }

@@ -32,6 +32,8 @@ func Serve() error {
 		return errors.New("a watchdog is started by rethaw alone")
 	}
 	unix.CloseOnExec(ordersFD)
+	// Executed from a descriptor it is called by its number. It is for people alone.
+	_ = os.WriteFile("/proc/self/comm", []byte("rethaw"), 0)
 	// Who started us says something at once, or took the start for a failure and waits for our end.
 	first := []unix.PollFd{{Fd: ordersFD, Events: unix.POLLIN}}
 	if n, err := unix.Poll(first, int(patience.Milliseconds())); n == 0 && err == nil {

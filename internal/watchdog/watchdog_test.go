@@ -14,7 +14,7 @@ import (
 func served(t *testing.T) (*Dog, <-chan error) {
 	t.Helper()
 	ended := make(chan error, 1)
-	return &Dog{Launch: func() (*os.File, error) {
+	return &Dog{Launch: func() (*Leash, error) {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return nil, err
@@ -23,7 +23,7 @@ func served(t *testing.T) (*Dog, <-chan error) {
 			ended <- serve(pair[1])
 			unix.Close(pair[1])
 		}()
-		return os.NewFile(uintptr(pair[0]), "watchdog"), nil
+		return &Leash{orders: os.NewFile(uintptr(pair[0]), "watchdog")}, nil
 	}}, ended
 }
 
