@@ -40,10 +40,16 @@ func checkpointAs(ctx context.Context, c Container, o checkpoint.Options, place 
 		if e, ok := c.(ender); ok {
 			t.End = e.End
 		}
+		if d, ok := c.(doomed); ok {
+			d.doom()
+		}
 		done = func() error { return remove(ctx, c, place) }
 	}
 	return checkpoint.Run(ctx, t, o, done)
 }
+
+// doomed is a container that prepares its Destroy beside the checkpoint when it is told that it comes.
+type doomed interface{ doom() }
 
 // ImageOf is the directory into which Checkpoint writes with image as o.Image.
 func ImageOf(ctx context.Context, c Container, image string) (string, error) {

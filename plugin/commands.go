@@ -200,7 +200,7 @@ func statusOf(init process, dir, freezer string) Status {
 	if !init.alive() {
 		return Stopped
 	}
-	if _, err := os.Stat(filepath.Join(dir, "exec.fifo")); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, execFifoName)); err == nil {
 		return Created
 	}
 	if frozen(freezer) {

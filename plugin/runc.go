@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -91,6 +92,7 @@ func (r *Runc) load(root, id string) (*runcContainer, error) {
 		id:       id,
 		state:    state,
 		init:     process{pid: state.Pid, start: state.Start},
+		library:  sync.OnceValues(func() (*libcontainer.Container, error) { return libcontainer.Load(root, id) }),
 	}, nil
 }
 
@@ -152,6 +154,8 @@ type runcContainer struct {
 	id    string
 	state runcState
 	init  process
+	// library is runc's own idea of it, which takes a millisecond to be read.
+	library func() (*libcontainer.Container, error)
 }
 
 // Candidate implements Container.
@@ -207,6 +211,9 @@ func (c *runcContainer) manager() string {
 	})
 }
 
+// doom implements doomed.
+func (c *runcContainer) doom() { go c.library() }
+
 // Destroy implements Container. It is done in process by runc's own library, which
 // knows the cgroup drivers and the hooks; runc's program, which costs 10 to 20 ms, is
 // asked where the library cannot (an older state file).
@@ -218,7 +225,7 @@ func (c *runcContainer) Destroy(ctx context.Context) error {
 	if err := c.init.await(ctx); err != nil {
 		return err
 	}
-	library, err := libcontainer.Load(c.root, c.id)
+	library, err := c.library()
 	if err == nil {
 		err = library.Destroy()
 	}
@@ -233,28 +240,21 @@ func (c *runcContainer) Destroy(ctx context.Context) error {
 	return c.deleteForce(ctx, c.id)
 }
 
-// Start implements Fresh. Like Destroy it is done in process: runc's program would
-// take most of its 8 ms to start itself. It is asked where it has more to do (to stand
-// between systemd and the container), and where the library cannot.
+// Start implements Fresh. It is done in process: runc's program would take most of its 8 ms to start itself, and its
+// library a millisecond to read the state. The program is asked where it has more to do: to stand between systemd
+// and the container.
 func (c *runcContainer) Start(ctx context.Context) error {
 	if os.Getenv("NOTIFY_SOCKET") != "" {
 		return c.start(ctx, c.id)
 	}
-	library, err := libcontainer.Load(c.root, c.id)
-	if err != nil {
-		return c.start(ctx, c.id)
-	}
-	done := make(chan error, 1)
-	go func() { done <- library.Exec() }()
-	select {
-	case err := <-done:
-		if err != nil {
-			return &RuntimeError{Program: c.program, Op: "start", Err: err}
+	fifo := execFifo{path: filepath.Join(c.root, c.id, execFifoName), init: c.init}
+	if err := fifo.pass(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
 		}
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+		return &RuntimeError{Program: c.program, Op: "start", Err: err}
 	}
+	return nil
 }
 
 // Kill implements Fresh.
