@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"strings"
@@ -15,6 +16,8 @@ import (
 type mounts struct {
 	byID map[int]*mountinfo.Info
 	list []specs.Mount
+	// text is mountinfo as it was read: most often the same as at the preflight.
+	text []byte
 }
 
 // inside tells whether a mount belongs to the tree.
@@ -27,16 +30,15 @@ func (d *dump) enterRoot() error {
 	if d.root, err = os.OpenFile(init.path("root"), unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
 		return err
 	}
-	f, err := os.Open(init.path("mountinfo"))
+	text, err := procfs.ReadFile(d.target.Init, "mountinfo")
+	if err != nil || d.mounts.byID != nil && bytes.Equal(text, d.mounts.text) {
+		return err
+	}
+	infos, err := mountinfo.GetMountsFromReader(bytes.NewReader(text), nil)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	infos, err := mountinfo.GetMountsFromReader(f, nil)
-	if err != nil {
-		return err
-	}
-	d.mounts.byID = map[int]*mountinfo.Info{}
+	d.mounts = mounts{byID: map[int]*mountinfo.Info{}, text: text}
 	for _, i := range infos {
 		d.mounts.byID[i.ID] = i
 		d.mounts.list = append(d.mounts.list, specs.Mount{Point: i.Mountpoint, FSType: i.FSType, Source: i.Source, Root: i.Root})

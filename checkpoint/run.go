@@ -105,6 +105,7 @@ func (d *dump) preflight(ctx context.Context) ([]error, error) {
 	// To open the kernel's memory takes milliseconds that stopped tasks need not wait.
 	d.kernel, d.unseen, ahead.kernel = ahead.kernel, ahead.unseen, nil
 	d.listed, d.hostMounts, d.exposed = ahead.listed, ahead.hostMounts, ahead.files.hasSockets()
+	d.mounts = ahead.mounts
 	if err != nil || len(problems) > 0 {
 		return problems, err
 	}

@@ -1,9 +1,9 @@
 package procfs
 
 import (
-	"errors"
-	"os"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Pids lists the processes (not the threads) of /proc, sorted. Any of them may
@@ -20,29 +20,35 @@ func ListFDs(pid int) ([]int, error) { return list(pid, "fd") }
 // ListTaskFDs lists the open descriptors of one thread, sorted.
 func ListTaskFDs(pid, tid int) ([]int, error) { return list(pid, task(tid, "fd")) }
 
-// list gives the entries of a directory that are numbers.
+// list gives the entries of a directory that are numbers. As in ReadFile the system calls are made directly.
 func list(pid int, name string) ([]int, error) {
-	d, err := os.Open(path(pid, name))
+	fd, err := retry(func() (int, error) {
+		return unix.Open(path(pid, name), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
+	})
 	if err != nil {
-		return nil, &Error{"open", pid, name, errors.Unwrap(err)}
+		return nil, &Error{"open", pid, name, err}
 	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
-	if err != nil {
-		cause := err
-		if u := errors.Unwrap(err); u != nil {
-			cause = u
-		}
-		return nil, &Error{"list", pid, name, cause}
-	}
+	defer unix.Close(fd)
+	buffer := buffers.Get().(*buffer)
+	defer buffers.Put(buffer)
 	var numbers []int
-	for _, s := range names {
-		if n, ok := parsePID([]byte(s)); ok && n >= 0 {
-			numbers = append(numbers, n)
+	var names []string
+	for {
+		n, err := retry(func() (int, error) { return unix.ReadDirent(fd, buffer[:]) })
+		if err != nil {
+			return nil, &Error{"list", pid, name, err}
+		}
+		if n == 0 {
+			slices.Sort(numbers)
+			return numbers, nil
+		}
+		_, _, names = unix.ParseDirent(buffer[:n], -1, names[:0])
+		for _, s := range names {
+			if n, ok := parsePID([]byte(s)); ok && n >= 0 {
+				numbers = append(numbers, n)
+			}
 		}
 	}
-	slices.Sort(numbers)
-	return numbers, nil
 }
 
 // childrenTries bounds how often Children begins again.

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,9 +38,10 @@ func ReadFile(pid int, name string) ([]byte, error) {
 		return nil, &Error{"open", pid, name, err}
 	}
 	defer unix.Close(fd)
-	// A read of a sequential file gives a page at most, and a short read does
-	// not mean the end.
-	b := make([]byte, 0, 8<<10)
+	buffer := buffers.Get().(*buffer)
+	defer buffers.Put(buffer)
+	// A short read of a sequential file does not mean the end.
+	b := buffer[:0]
 	for {
 		if len(b) == cap(b) {
 			if cap(b) >= maxFile {
@@ -50,12 +53,21 @@ func ReadFile(pid int, name string) ([]byte, error) {
 		if err != nil {
 			return nil, &Error{"read", pid, name, err}
 		}
-		if n == 0 {
+		if n == 0 && cap(b) > len(buffer) {
 			return b, nil
+		}
+		if n == 0 {
+			return slices.Clone(b), nil
 		}
 		b = b[:len(b)+n]
 	}
 }
+
+// buffer is what nearly every file of procfs fits into.
+type buffer [32 << 10]byte
+
+// buffers are those that nobody reads into at present.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 // retry repeats a system call that a signal interrupted.
 func retry(call func() (int, error)) (int, error) {
