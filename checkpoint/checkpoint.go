@@ -15,7 +15,9 @@ import (
 // run is the part of a checkpoint between the first stop and the last release.
 // It runs on the tracer's thread.
 func (d *dump) run(ctx context.Context, done func() error) (err error) {
-	d.facts = newFacts()
+	if d.facts, err = newFacts(); err != nil {
+		return err
+	}
 	err = d.step("look", func() error {
 		d.kernelEnds()
 		return d.frozen.look(d.target, d.listed.recent())

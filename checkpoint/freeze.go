@@ -90,6 +90,7 @@ func (f *frozen) freeze(ctx context.Context, t *Target) error {
 		return errors.Join(err, f.giveUp())
 	}
 	deadline := time.Now().Add(freezePatience)
+	settled := false
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -97,6 +98,15 @@ func (f *frozen) freeze(ctx context.Context, t *Target) error {
 		found, err := f.seizeAll()
 		if err != nil {
 			return err
+		}
+		if found == 0 && !settled {
+			// Who has run on may have forked: once more.
+			if settled, err = f.leaveVDSO(); err != nil {
+				return err
+			}
+			if settled {
+				continue
+			}
 		}
 		if found == 0 {
 			return nil
@@ -206,6 +216,7 @@ func (th *thread) reissue() error {
 	if err != nil {
 		return err
 	}
+	th.noteUserPC(&regs)
 	if !inject.Reissue(&regs) {
 		return nil
 	}

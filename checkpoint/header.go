@@ -1,10 +1,12 @@
 package checkpoint
 
 import (
+	"fmt"
 	"os"
 	"strings"
 
 	"github.com/rethaw/rethaw/internal/timens"
+	"github.com/rethaw/rethaw/internal/vdso"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -13,18 +15,24 @@ import (
 type facts struct {
 	release, version, machine, boot string
 	cpu                             []string
+	vdso                            []byte
 }
 
-func newFacts() facts {
+func newFacts() (facts, error) {
 	var uts unix.Utsname
 	_ = unix.Uname(&uts) // fails for a bad address only
+	code, err := vdso.Own()
+	if err != nil {
+		return facts{}, fmt.Errorf("read the vdso: %w", err)
+	}
 	return facts{
 		release: unix.ByteSliceToString(uts.Release[:]),
 		version: unix.ByteSliceToString(uts.Version[:]),
 		machine: unix.ByteSliceToString(uts.Machine[:]),
 		boot:    bootID(),
 		cpu:     cpuFlags(),
-	}
+		vdso:    code,
+	}, nil
 }
 
 // moment is one reading of the clocks, in nanoseconds.
@@ -55,7 +63,7 @@ func (d *dump) header() error {
 		Monotonic: d.stopped.monotonic, Boottime: d.stopped.boottime,
 		Engine: d.target.Engine, Container: d.target.Container, Host: d.target.Host,
 		Rootfs: d.target.Rootfs, Bundle: d.target.Bundle, Terminal: d.target.Terminal,
-		BootID: d.facts.boot, Mounts: d.mounts.list,
+		BootID: d.facts.boot, Mounts: d.mounts.list, VDSO: d.facts.vdso,
 	}
 	clocks, err := timens.Seen(d.target.Init)
 	if err != nil {

@@ -55,8 +55,10 @@ type thread struct {
 	process    *process
 	traced     *ptrace.Thread
 	stop       ptrace.Stop
-	status     procfs.Status
-	stat       procfs.Stat
+	// userPC is where it was stopped, 0 if that was in a system call.
+	userPC uint64
+	status procfs.Status
+	stat   procfs.Stat
 	// sleep is the timed system call seen before the stop, left what remains of it.
 	sleep *sleeping.Sleep
 	left  *specs.Sleep

@@ -6,7 +6,6 @@ import (
 
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/procfs"
-	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
 
@@ -139,14 +138,17 @@ func (b *builder) fields() error {
 	return nil
 }
 
-// areasOf is what is mapped once a space is as its record says.
-func areasOf(m *specs.Memory) []procfs.VMA {
+// areasOf is what is mapped once the space is as its record says.
+func (b *builder) areasOf() []procfs.VMA {
 	names := map[string]string{"vdso": "[vdso]", "vsyscall": "[vsyscall]", "stack": "[stack]", "heap": "[heap]"}
 	var list []procfs.VMA
-	for _, a := range m.Areas {
+	for _, a := range b.t.mm.Areas {
 		v := procfs.VMA{Start: a.Start, End: a.End, Path: names[a.Kind]}
 		if a.Kind == "vvar" {
 			v.Path = a.Name
+		}
+		if b.housed != nil && kernelNames[v.Path] {
+			v.Path = "" // memory like any other
 		}
 		list = append(list, v)
 	}

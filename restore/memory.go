@@ -7,6 +7,7 @@ import (
 	"sort"
 
 	"github.com/rethaw/rethaw/internal/inject"
+	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -24,14 +25,14 @@ func (r *restorer) restoreSpace(t *task) error {
 	if err := b.files(); err != nil {
 		return err
 	}
-	steps := []func() error{b.parkKernel, b.wipe, b.placeKernel, b.mapAreas, b.policies, b.dropHuge, b.fill, b.dropStale, b.protect, b.advise, b.fields, b.closeFiles, b.flush}
+	steps := []func() error{b.parkKernel, b.wipe, b.placeKernel, b.oldKernel, b.mapAreas, b.policies, b.dropHuge, b.fill, b.dropStale, b.protect, b.advise, b.fields, b.closeFiles, b.flush}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
 		}
 	}
 	t.layout.areas = nil // from now on it is what the record says
-	t.layout.areas = areasOf(t.mm)
+	t.layout.areas = append(b.areasOf(), b.housed...)
 	return nil
 }
 
@@ -48,8 +49,9 @@ type builder struct {
 	// files.
 	own   []specs.Extent
 	pages map[uint32]int
-	// kernel are the kernel's own areas while they are parked.
+	// kernel are the kernel's own areas while they are parked, housed where they stay beside those of another kernel.
 	kernel []parked
+	housed []procfs.VMA
 	calls  []inject.Call
 	what   []string
 }
@@ -169,6 +171,9 @@ func kernelArea(kind string) bool { return kind == "vdso" || kind == "vvar" || k
 // wipe unmaps everything but the arena, what is parked, and what is inherited.
 func (b *builder) wipe() error {
 	keep := []inject.Range{b.t.arena.Range(), {Start: b.r.place.park, End: b.r.place.park + parkSize}}
+	if b.housed != nil {
+		keep = append(keep, inject.Range{Start: b.r.place.house, End: b.r.place.house + parkSize})
+	}
 	for i, a := range b.t.mm.Areas {
 		if b.inherited[i] {
 			keep = append(keep, inject.Range{Start: a.Start, End: a.End})

@@ -18,10 +18,12 @@ type places struct {
 	// arena and park are where the arena and the kernel's own areas go, staging
 	// where pages are read to before they are moved to their place.
 	arena, park, staging uint64
-	lastFree             int32
+	// house is where the kernel's own areas stay if others stood where the image has them.
+	house    uint64
+	lastFree int32
 }
 
-// parkSize is room for vvar and vdso while their places are in use.
+// parkSize is room for vvar and vdso.
 const parkSize = 1 << 20
 
 // apart is where free addresses are looked for: programs and allocators lie
@@ -57,11 +59,12 @@ func (r *restorer) arrange() error {
 		}
 		return 1
 	})
-	if r.place.arena, err = inject.FreeAbove(ranges, apart, inject.ArenaSize+parkSize+stagingSize+blockSize); err != nil {
+	if r.place.arena, err = inject.FreeAbove(ranges, apart, inject.ArenaSize+2*parkSize+stagingSize+blockSize); err != nil {
 		return err
 	}
 	r.place.park = r.place.arena + inject.ArenaSize
-	r.place.staging = roundUp(r.place.park+parkSize, blockSize)
+	r.place.house = r.place.park + parkSize
+	r.place.staging = roundUp(r.place.house+parkSize, blockSize)
 	// Numbers near the end of the range: containers start from 1.
 	r.place.lastFree = pidMax() - 2000
 	return nil

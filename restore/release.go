@@ -37,6 +37,11 @@ func (r *restorer) release() error {
 			}
 		}
 	}
+	for _, t := range tasks {
+		if err := r.bridgeSpace(t); err != nil {
+			return taskError("bridge the vdso of", t, err)
+		}
+	}
 	if err := r.inet.release(r); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func run(ctx context.Context, o Options, arrive func(*restorer) error) (*Result,
 	if err := r.fits(); err != nil {
 		return nil, err
 	}
-	for _, check := range []func() error{r.fitsMemory, r.plan} {
+	for _, check := range []func() error{r.fitsMemory, r.plan, r.fitsVDSO} {
 		if err := check(); err != nil {
 			return nil, fmt.Errorf("image %s: %w", r.img.Path(), err)
 		}

@@ -28,6 +28,8 @@ type restorer struct {
 	// engineEnd tells the engine of the end of a restore that has failed.
 	engineEnd func() error
 	clocks    clocks
+	// bridge is nil if the image has the vdso of this kernel.
+	bridge *bridge
 	// outerSID is the session of the placeholder at first.
 	outerSID int32
 	// environ is the environment of the fresh container's process.

@@ -50,6 +50,8 @@ type Header struct {
 	// container's time namespace were ahead of Monotonic and Boottime (time_namespaces(7)).
 	MonotonicOffset int64 `cbor:"21,keyasint,omitempty"`
 	BoottimeOffset  int64 `cbor:"22,keyasint,omitempty"`
+	// VDSO is the kernel's vdso (vdso(7)), whole pages, none if there was none: programs keep addresses of its functions.
+	VDSO []byte `cbor:"23,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
@@ -63,10 +65,11 @@ type Mount struct {
 	Root   string `cbor:"4,keyasint,omitempty"`
 }
 
-// maxMounts and maxFeatures bound lists of the header.
+// maxMounts and maxFeatures bound lists of the header, maxVDSO bytes: it has two pages on x86-64.
 const (
 	maxMounts   = 1 << 17
 	maxFeatures = 1 << 12
+	maxVDSO     = 1 << 18
 )
 
 // Validate implements Record.
@@ -76,7 +79,7 @@ func (h *Header) Validate() error {
 		text("engine", h.Engine, 256), text("container", h.Container, MaxPath), text("boot id", h.BootID, 64),
 		anyPath("root filesystem", h.Rootfs), anyPath("bundle", h.Bundle),
 		within("size of the processor state", h.XStateSize, 0, maxXState), atMost("processor features", len(h.CPU), maxFeatures),
-		atMost("mounts", len(h.Mounts), maxMounts),
+		atMost("mounts", len(h.Mounts), maxMounts), atMost("bytes of the vdso", len(h.VDSO), maxVDSO),
 		each("feature", h.CPU, func(s *string) error { return text("name", *s, 64) }),
 		each("mount", h.Mounts, func(m *Mount) error {
 			return first(path("point", m.Point), text("type", m.FSType, 256), text("source", m.Source, MaxPath), text("root", m.Root, MaxPath))

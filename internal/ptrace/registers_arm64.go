@@ -16,6 +16,9 @@ const (
 	maxXState  = 4 << 10
 )
 
+// PC is the address of the next instruction.
+func PC(r *Registers) uint64 { return r.Pc }
+
 // Registers reads the general registers.
 func (t *Thread) Registers() (Registers, error) {
 	var r Registers

@@ -101,6 +101,29 @@ func (t *Thread) ContSyscall(signal int) error {
 	return t.do("continue", unix.PTRACE_SYSCALL, 0, uintptr(signal))
 }
 
+// Step executes one instruction of a stopped thread, with all signals held back, and leaves it stopped. A thread that ignores
+// SIGTRAP does so no longer (force_sig_info_to_task in kernel/signal.c).
+func (t *Thread) Step() error {
+	mask, err := t.SigMask()
+	if err != nil {
+		return err
+	}
+	if err := t.SetSigMask(^uint64(1 << (unix.SIGTRAP - 1))); err != nil {
+		return err
+	}
+	if err := t.do("step", unix.PTRACE_SINGLESTEP, 0, 0); err != nil {
+		return err
+	}
+	stop, err := t.Wait(Patience)
+	if err != nil {
+		return err
+	}
+	if stop.Kind != Signal || stop.Signal != int(unix.SIGTRAP) {
+		return t.error("step", fmt.Errorf("it stopped by %+v", stop))
+	}
+	return t.SetSigMask(mask)
+}
+
 // Listen leaves a thread in its job control stop, to be woken by SIGCONT.
 func (t *Thread) Listen() error { return t.do("listen to", unix.PTRACE_LISTEN, 0, 0) }
 
