@@ -8,6 +8,7 @@ import (
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/kmem"
 	"github.com/rethaw/rethaw/internal/watchdog"
+	"github.com/rethaw/rethaw/internal/xstate"
 	"github.com/rethaw/rethaw/specs"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -25,6 +26,8 @@ type dump struct {
 	procs  []*process
 	stats  Stats
 	facts  facts
+	// components are those of the processor's extended state.
+	components *soon[[]xstate.Component]
 	// listed are the processes that the preflight found, exposed tells whether they have sockets.
 	listed  listing
 	exposed bool

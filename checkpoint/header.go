@@ -73,6 +73,13 @@ func (d *dump) header() error {
 	if len(d.procs) > 0 {
 		h.XStateSize, h.XFeatures = d.xstate()
 	}
+	components, err := d.components.get()
+	if err != nil {
+		return err
+	}
+	for _, c := range components {
+		h.XComponents = append(h.XComponents, specs.XComponent(c))
+	}
 	h.Root = d.lastID + 2 // the first task comes right after this record
 	id := d.newID()
 	return d.out.Put(id, h)

@@ -10,6 +10,7 @@ import (
 	"github.com/rethaw/rethaw/internal/ptrace"
 	"github.com/rethaw/rethaw/internal/sleeping"
 	"github.com/rethaw/rethaw/internal/watchdog"
+	"github.com/rethaw/rethaw/internal/xstate"
 	"github.com/rethaw/rethaw/specs"
 	"github.com/sirupsen/logrus"
 )
@@ -24,6 +25,7 @@ func Run(ctx context.Context, t Target, o Options, done func() error) (*Stats, e
 	d := newDump(&t, &o)
 	defer d.close()
 	go image.Warm()
+	d.components = begin(func() ([]xstate.Component, error) { return xstate.Here(), nil })
 	watched := begin(func() (bool, error) { return d.watch(), nil })
 	if o.Create == nil {
 		d.image = begin(d.directory)

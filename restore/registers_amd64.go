@@ -24,7 +24,11 @@ func (r *restorer) finish(t *task, th *thread) error {
 		}
 	}
 	inject.Settle(&regs)
-	if err := th.traced.SetXState(th.rec.XState); err != nil {
+	state, err := r.xstate(th)
+	if err != nil {
+		return err
+	}
+	if err := th.traced.SetXState(state); err != nil {
 		return err
 	}
 	if err := th.traced.SetSigMask(th.rec.Blocked); err != nil {

@@ -30,6 +30,8 @@ type restorer struct {
 	clocks    clocks
 	// bridge is nil if the image has the vdso of this kernel.
 	bridge *bridge
+	// processor is nil until it has been asked what it has.
+	processor *processor
 	// outerSID is the session of the placeholder at first.
 	outerSID int32
 	// environ is the environment of the fresh container's process.

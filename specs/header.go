@@ -52,10 +52,22 @@ type Header struct {
 	BoottimeOffset  int64 `cbor:"22,keyasint,omitempty"`
 	// VDSO is the kernel's vdso (vdso(7)), whole pages, none if there was none: programs keep addresses of its functions.
 	VDSO []byte `cbor:"23,keyasint,omitempty"`
+	// XComponents tells where the components of the extended state beyond x87 and SSE stand (CPUID leaf 0xd): makers of processors
+	// have different places for them.
+	XComponents []XComponent `cbor:"24,keyasint,omitempty"`
 }
 
 // RecordType implements Record.
 func (*Header) RecordType() Type { return TypeHeader }
+
+// XComponent is one component of the extended state.
+type XComponent struct {
+	// Number is its bit in XCR0.
+	Number uint32 `cbor:"1,keyasint,omitempty"`
+	// Offset and Size are its place in Thread.XState, in bytes.
+	Offset uint32 `cbor:"2,keyasint,omitempty"`
+	Size   uint32 `cbor:"3,keyasint,omitempty"`
+}
 
 // Mount is one mount of the container's mount namespace (proc_pid_mountinfo(5)).
 type Mount struct {
@@ -80,6 +92,10 @@ func (h *Header) Validate() error {
 		anyPath("root filesystem", h.Rootfs), anyPath("bundle", h.Bundle),
 		within("size of the processor state", h.XStateSize, 0, maxXState), atMost("processor features", len(h.CPU), maxFeatures),
 		atMost("mounts", len(h.Mounts), maxMounts), atMost("bytes of the vdso", len(h.VDSO), maxVDSO),
+		atMost("components of the processor state", len(h.XComponents), 64),
+		each("component of the processor state", h.XComponents, func(c *XComponent) error {
+			return first(within("number", c.Number, 2, 63), within("offset", c.Offset, 0, maxXState), within("size", c.Size, 0, maxXState))
+		}),
 		each("feature", h.CPU, func(s *string) error { return text("name", *s, 64) }),
 		each("mount", h.Mounts, func(m *Mount) error {
 			return first(path("point", m.Point), text("type", m.FSType, 256), text("source", m.Source, MaxPath), text("root", m.Root, MaxPath))
