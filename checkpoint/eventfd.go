@@ -15,7 +15,7 @@ func eventfdKind() fileKind {
 		name:   "eventfd",
 		is:     anonymous("[eventfd]"),
 		refuse: refuseEventfd,
-		save: func(_ *dump, f *openFile, base specs.Description) (specs.File, error) {
+		save: func(d *dump, f *openFile, base specs.Description) (specs.File, error) {
 			e := &specs.Eventfd{Description: base, Count: f.info.EventfdCount, Semaphore: f.info.EventfdSemaphore}
 			if f.info.HasEventfdSemaphore {
 				return e, nil
@@ -23,6 +23,11 @@ func eventfdKind() fileKind {
 			own, err := f.dup()
 			if err != nil {
 				return nil, err
+			}
+			if k, err := d.kernelMemory(); err == nil {
+				if e.Semaphore, err = k.EventfdSemaphore(int(own.Fd())); err == nil {
+					return e, nil
+				}
 			}
 			e.Semaphore, err = isSemaphore(int(own.Fd()), e.Count)
 			return e, err
@@ -40,8 +45,8 @@ func refuseEventfd(d *dump, f *openFile) error {
 }
 
 // isSemaphore finds out by reading whether an eventfd was made with
-// EFD_SEMAPHORE, which kernels before 6.5 do not show, and puts the count back.
-// The tasks stand still: nobody sees it.
+// EFD_SEMAPHORE, which kernels before 6.5 do not show, and puts the count back. It is for kernels whose memory cannot be read
+// either: epoll(7) reports an edge anew, and the death of ours in between would take the count away.
 func isSemaphore(fd int, count uint64) (bool, error) {
 	// From 2 on the two kinds read differently.
 	added := uint64(0)

@@ -118,6 +118,12 @@ var defaultFlags = map[string]bool{
 	"sd": true, "nr": true, "de": true, "pf": true, "io": true, "mm": true, "mt": true,
 }
 
+// savedFlags are the VmFlags that a restore brings back, or that others refuse by a better name.
+var savedFlags = map[string]bool{
+	"gd": true, "lo": true, "lf": true, "sr": true, "rr": true, "dc": true, "ac": true, "nr": true, "ht": true, "sf": true, "wf": true, "dd": true,
+	"hg": true, "nh": true, "mg": true, "dp": true, "sl": true, "ss": true, "um": true, "uw": true, "ui": true, "bt": true, "ar": true, "gu": true,
+}
+
 // area makes the record of one area.
 func (d *dump) area(p *process, v *procfs.VMA) (specs.Area, error) {
 	a := specs.Area{
@@ -125,6 +131,9 @@ func (d *dump) area(p *process, v *procfs.VMA) (specs.Area, error) {
 		Name: v.AnonName, PKey: int32(v.ProtectionKey), Policy: p.policies[v.Start],
 	}
 	for _, f := range v.VmFlags {
+		if !defaultFlags[f] && !savedFlags[f] {
+			return a, p.unsupported(areaName(v), "has the flag "+f+" (VmFlags in smaps), which is not known", "")
+		}
 		// "ac" tells that a private area was writable once.
 		if !defaultFlags[f] || f == "nr" {
 			a.Flags = append(a.Flags, f)

@@ -31,7 +31,8 @@ static char *area, *shared, *sealed;
 static void take(struct shot *s)
 {
 	memset(s, 0, sizeof *s);
-	s->barrier = syscall(SYS_membarrier, 1 << 9 /* GET_REGISTRATIONS */, 0, 0);
+	long registered = syscall(SYS_membarrier, 1 << 9 /* GET_REGISTRATIONS, since Linux 6.3 */, 0, 0);
+	s->barrier = registered < 0 ? 0 : registered;
 	s->merge = prctl(68 /* PR_GET_MEMORY_MERGE */, 0, 0, 0, 0);
 	s->thp = prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0);
 	s->mce = prctl(PR_MCE_KILL_GET, 0, 0, 0, 0);

@@ -72,6 +72,9 @@ static void snapshot(char *out)
 				a = 0; /* may grow in between */
 			o += sprintf(o, "%lx-%lx %s %lx %s ", a, b, perm, off, name);
 		} else if (!strncmp(l, "VmFlags:", 8)) {
+			char *dirty = strstr(l, " sd"); /* soft-dirty is the kernel's own affair */
+			if (dirty)
+				memmove(dirty, dirty + 3, strlen(dirty + 3) + 1);
 			o += sprintf(o, "%s\n", l + 9);
 		} else if (!strncmp(l, "Locked:", 7) && strcmp(name, "[stack]")) {
 			o += sprintf(o, "%s ", l);
@@ -177,7 +180,9 @@ int main(void)
 		memset(want + 100 * P, 0, 100 * P);
 		memset(want + 300 * P, 0, 100 * P);
 		size_t res = resident(areas[0].addr + 300 * P, 100 * P);
-		CHECK(res == 0, "%zu of the discarded pages are populated", res);
+		char always[64]; /* where memory is in huge pages unasked, a neighbour that is touched populates them */
+		if (h_slurp("/sys/kernel/mm/transparent_hugepage/enabled", always, sizeof always) <= 0 || !strstr(always, "[always]"))
+			CHECK(res == 0, "%zu of the discarded pages are populated", res);
 		CHECK(!memcmp(areas[0].addr, want, 300 * P) && !memcmp(areas[0].addr + 400 * P, want + 400 * P, 3 * MB - 400 * P), "plain");
 		res = resident(areas[N - 1].addr, 64 * MB);
 		CHECK(res == 0, "%zu pages of the untouched mapping are populated", res);

@@ -123,7 +123,7 @@ int main(void)
 		MUST(listen(c->lst, 17));
 		c->port = port_of(c->lst, 0);
 		make(c);
-		put(c->cli, 50000, 100 + i), put(c->acc, 30000, 200 + i);
+		put(c->cli, 45000, 100 + i), put(c->acc, 30000, 200 + i);
 	}
 	pend = MUST(socket(AF_INET, SOCK_STREAM, 0)); /* not yet accepted; with data */
 	l = local(&a, AF_INET, conns[0].port);
@@ -142,19 +142,19 @@ int main(void)
 			CHECK(state(c->cli) == (i == half ? TCP_FIN_WAIT2 : TCP_ESTABLISHED) && state(c->acc) == (i == half ? TCP_CLOSE_WAIT : TCP_ESTABLISHED), "connection %d: states %d %d", i, state(c->cli), state(c->acc));
 			CHECK(fcntl(c->acc, F_GETFD) == FD_CLOEXEC && fcntl(c->cli, F_GETFD) == 0 && h_flags(c->cli) == O_RDWR, "flags");
 			if (i != half) {
-				expect(c->acc, 50000, 100 + i), expect(c->cli, 30000, 200 + i);
-				put(c->cli, 50000, 100 + i), put(c->acc, 30000, 200 + i);
+				expect(c->acc, 45000, 100 + i), expect(c->cli, 30000, 200 + i);
+				put(c->cli, 45000, 100 + i), put(c->acc, 30000, 200 + i);
 				continue;
 			}
 			size_t off = 0;
 			for (ssize_t r; (r = recv(c->acc, text + off, sizeof text - off, 0)) > 0;)
 				off += (size_t)r;
-			CHECK(off == 50000 && verify(text, off, 100 + (uint64_t)i) < 0, "the half that was shut down: %zu bytes, then %s", off, strerror(errno));
+			CHECK(off == 45000 && verify(text, off, 100 + (uint64_t)i) < 0, "the half that was shut down: %zu bytes, then %s", off, strerror(errno));
 			expect(c->cli, 30000, 200 + i);
 			put(c->acc, 100, 400), expect(c->cli, 100, 400); /* the other half still works */
 			close(c->acc), close(c->cli);
 			make(c);
-			put(c->cli, 50000, 100 + i), put(c->acc, 30000, 200 + i), shutdown(c->cli, SHUT_WR);
+			put(c->cli, 45000, 100 + i), put(c->acc, 30000, 200 + i), shutdown(c->cli, SHUT_WR);
 		}
 		struct pollfd p = {conns[0].lst, POLLIN, 0};
 		int s = poll(&p, 1, 1000) == 1 ? accept(conns[0].lst, NULL, NULL) : -1;

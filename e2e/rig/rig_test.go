@@ -127,3 +127,12 @@ func TestConsole(t *testing.T) {
 	unix.Close(ends[0])
 	unix.Close(ends[1])
 }
+
+// TestNamed: the end of one container is not that of another whose number begins with the same digits.
+func TestNamed(t *testing.T) {
+	for base, want := range map[string]bool{"e-1-2-c2": true, "e-1-2-c28": false, "e-1-2-c2-run": true, "e-1-2-c2.scope": true, "e-1-2-c3": false, "x": false} {
+		if got := named(base, "e-1-2-c2"); got != want {
+			t.Errorf("%s: %v", base, got)
+		}
+	}
+}

@@ -75,16 +75,30 @@ func unmountBelow(dir string) error {
 	return nil
 }
 
-// killCgroups kills every task in the cgroups whose name begins with prefix, in
-// every hierarchy, and removes them.
-func killCgroups(prefix string) error {
+// cgroups are the directories, in every hierarchy, of the cgroups whose name is this or begins with it: not those
+// with another number, "c28" for "c2".
+func cgroups(name string) ([]string, error) {
 	var dirs []string
 	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-		found, err := filepath.Glob(pattern + prefix + "*")
+		found, err := filepath.Glob(pattern + name + "*")
 		if err != nil {
-			return err
+			return nil, err
 		}
-		dirs = append(dirs, found...)
+		dirs = append(dirs, slices.DeleteFunc(found, func(dir string) bool { return !named(filepath.Base(dir), name) })...)
+	}
+	return dirs, nil
+}
+
+func named(base, name string) bool {
+	rest, ok := strings.CutPrefix(base, name)
+	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
+}
+
+// killCgroups kills every task in the cgroups of a name, and removes them.
+func killCgroups(name string) error {
+	dirs, err := cgroups(name)
+	if err != nil {
+		return err
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		dirs = slices.DeleteFunc(dirs, func(dir string) bool {

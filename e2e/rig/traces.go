@@ -14,12 +14,8 @@ import (
 // container in the same state are equal, unless something was left behind.
 func (c *Container) Traces() []string {
 	c.t.Helper()
-	var found []string
-	for _, pattern := range []string{"/sys/fs/cgroup/%s", "/sys/fs/cgroup/*/%s"} {
-		dirs, err := filepath.Glob(fmt.Sprintf(pattern, c.cgroup+"*"))
-		must(c.t, err, "find cgroups")
-		found = append(found, dirs...)
-	}
+	found, err := cgroups(c.cgroup)
+	must(c.t, err, "find cgroups")
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	must(c.t, err, "read mounts")
 	for line := range strings.Lines(string(mounts)) {

@@ -19,7 +19,7 @@ func probes() []probe {
 		{Feature{"PTRACE_PEEKSIGINFO", "3.10", "saves pending signals without taking them", "nothing can be saved"}, tryPeekSiginfo},
 		{Feature{"PTRACE_SET_SYSCALL_INFO", "6.16", "not used: registers are set", "nothing is lost"}, trySetSyscallInfo},
 		{Feature{"PAGEMAP_SCAN", "6.7", "finds the pages that have contents", "the page map is read entry by entry"}, tryPagemapScan},
-		{Feature{"PROCMAP_QUERY", "6.11", "not used: smaps tells", "nothing is lost"}, tryProcmapQuery},
+		{Feature{"PROCMAP_QUERY", "6.11", "tells whether a thread stands in the vdso", "all of maps is read for it"}, tryProcmapQuery},
 		{Feature{"UFFD_FEATURE_WP_ASYNC", "6.7", "not used: every checkpoint writes all pages", "nothing is lost"}, tryUffdWPAsync},
 		{Feature{"UFFDIO_MOVE", "6.8", "dense memory is restored by huge pages", "memory is restored page by page, which takes three times as long"}, tryUffdMove},
 		{Feature{"soft-dirty", "3.11", "not used: every checkpoint writes all pages", "nothing is lost"}, trySoftDirty},

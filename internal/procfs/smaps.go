@@ -3,6 +3,7 @@ package procfs
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -170,6 +171,10 @@ func (p *areaParser) vmFlags(value []byte) []string {
 		p.flags = make(map[string][]string)
 	}
 	flags := strings.Fields(string(value))
+	// Linux 6.1 has no name for VM_LOCKONFAULT, and of locked memory this is the only such flag.
+	if i := slices.Index(flags, "??"); i >= 0 && slices.Contains(flags, "lo") {
+		flags[i] = "lf"
+	}
 	p.flags[string(value)] = flags
 	return flags
 }

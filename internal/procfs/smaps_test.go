@@ -168,3 +168,14 @@ func BenchmarkParseSmaps(b *testing.B) {
 		}
 	}
 }
+
+// TestLockOnFault: Linux 6.1 has no name for the flag.
+func TestLockOnFault(t *testing.T) {
+	const head = "1000-2000 rw-p 00000000 00:00 0 \nVmFlags: "
+	for text, want := range map[string]string{"rd wr lo ?? ac": "lf", "rd wr lo lf ac": "lf", "rd wr ?? ac": "??"} {
+		areas, err := ParseSmaps([]byte(head + text + " \n"))
+		if err != nil || !slices.Contains(areas[0].VmFlags, want) {
+			t.Errorf("%s: %v, %v", text, areas, err)
+		}
+	}
+}
