@@ -16,8 +16,9 @@ RUNS ?= 10
 KILLS ?= 2000
 FAULTS ?= 500
 TIMEOUT ?= 25m
+TESTS ?= TestPrograms
 
-.PHONY: help build install man demo test vet unit race e2e bench lint fuzz fuzz-short faults load deps clean
+.PHONY: help build install man demo test vet unit race e2e bench lint fuzz fuzz-short faults load guest deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,13 +85,19 @@ faults: deps-test ## rethaw killed, and failing, at FAULTS system calls of a kin
 load: deps-test ## large containers, many at a time, forkers, 500 rounds on one
 	@RETHAW_E2E_LOAD=full go test -count=1 -timeout 60m -run 'TestLoad' -v ./e2e
 
+# The machine is emulated, ten times slower than this one.
+guest: deps-guest build ## the TESTS of e2e (a regular expression) under Debian's kernel, with cgroups of version 2 alone
+	@hack/guest.sh bin/rethaw '$(TESTS)'
+
 clean: ## what was built
 	@rm -rf bin
 
-.PHONY: deps-go deps-demo deps-test
+.PHONY: deps-go deps-demo deps-test deps-guest
 deps-go:
 	@hack/deps.sh go
 deps-demo:
 	@hack/deps.sh go demo
 deps-test:
 	@hack/deps.sh go demo test
+deps-guest:
+	@hack/deps.sh go demo test guest

@@ -3,6 +3,7 @@
 #   go    the Go toolchain, unless one is in PATH or /usr/local/go
 #   demo  a runtime and a small system for a container
 #   test  the compilers and the real programs of the end-to-end tests
+#   guest  what runs these under another kernel
 # It is quiet unless it has to install something, and starts no service.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -45,6 +46,11 @@ for set in "$@"; do
 	demo)
 		need runc runc
 		need /bin/busybox busybox-static
+		;;
+	guest)
+		need qemu-system-x86_64 qemu-system-x86
+		need depmod kmod
+		need mkfs.ext4 e2fsprogs
 		;;
 	test)
 		need gcc gcc

@@ -70,5 +70,5 @@ umount "$disk/usr" "$disk/etc"
 timeout "${TIMEOUT:-3600}" qemu-system-x86_64 -accel tcg,thread=multi,tb-size=1024 -cpu "${CPU:-Haswell-noTSX}" -m 6000 -smp 2 \
 	-nographic -no-reboot -kernel "$work"/kernel/boot/vmlinuz-* -initrd "$work/first.gz" \
 	-append 'console=ttyS0 panic=1 quiet' -drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" 2>/dev/null </dev/null |
-	tr -d '\r' | tee "$work/log" | grep -v '^=== ' || true
+	stdbuf -oL tr -d '\r' | tee "$work/log" | grep --line-buffered -v '^=== ' || true
 grep -q '^guest: 0$' "$work/log"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -38,12 +39,13 @@ func (c *Container) Traces() []string {
 // helpers are the processes of the rethaw under test whose arguments name the container.
 func (c *Container) helpers() []string {
 	var found []string
+	id := regexp.MustCompile(regexp.QuoteMeta(c.ID) + `($|[^0-9])`)
 	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	must(c.t, err, "list processes")
 	for _, path := range commands {
 		text, err := os.ReadFile(path)
 		program, _, _ := bytes.Cut(text, []byte{0})
-		if err == nil && string(program) == c.rig.Rethaw && bytes.Contains(text, []byte(c.ID)) {
+		if err == nil && string(program) == c.rig.Rethaw && id.Match(text) {
 			found = append(found, fmt.Sprintf("process: %q", text))
 		}
 	}
