@@ -86,7 +86,7 @@ load: deps-test ## large containers, many at a time, forkers, 500 rounds on one
 	@RETHAW_E2E_LOAD=full go test -count=1 -timeout 60m -run 'TestLoad' -v ./e2e
 
 # The machine is emulated, ten times slower than this one.
-guest: deps-guest build ## the TESTS of e2e (a regular expression) under Debian's kernel, with cgroups of version 2 alone
+guest: deps-guest build ## the TESTS of e2e (a regular expression, or demo) under Debian's kernel, with cgroups of version 2 alone
 	@hack/guest.sh bin/rethaw '$(TESTS)'
 
 clean: ## what was built

@@ -4,7 +4,7 @@
 #
 #   hack/guest.sh BINARY REGEXP [PACKAGE]
 #
-# BINARY is the rethaw to be tested, REGEXP names the tests, PACKAGE is a Debian package of a kernel (linux-image-cloud-amd64).
+# BINARY is the rethaw to be tested, REGEXP names the tests ("demo" is the demonstration), PACKAGE is a Debian package of a kernel (linux-image-cloud-amd64).
 # CPU is the model that is emulated (Haswell-noTSX), TIMEOUT how many seconds all may take (3600).
 set -euo pipefail
 binary=$1 tests=$2 package=${3:-linux-image-cloud-amd64}
@@ -60,7 +60,9 @@ depmod -a
 for module in overlay unix_diag inet_diag tcp_diag udp_diag raw_diag netlink_diag packet_diag nf_tables nft_chain_nat veth bridge loop tun; do modprobe -q \$module; done
 ip link set lo up; hostname guest; ulimit -n 20000
 uname -a
-cd /source/e2e; ../bin/e2e.test -test.run '$tests' -test.parallel 2 -test.timeout 3h -test.v; echo "guest: \$?"
+cd /source
+if [[ '$tests' == demo ]]; then hack/demo.sh bin/rethaw; else cd e2e; ../bin/e2e.test -test.run '$tests' -test.parallel 2 -test.timeout 3h -test.v; fi
+echo "guest: \$?"
 sync; echo u >/proc/sysrq-trigger; sleep 2; echo o >/proc/sysrq-trigger; sleep 10
 END
 mount --bind /usr "$disk/usr"; mount --bind /etc "$disk/etc"
