@@ -58,6 +58,7 @@ mkdir /sys/fs/cgroup/init; echo \$\$ >/sys/fs/cgroup/init/cgroup.procs
 for controller in cpu memory pids cpuset io; do echo +\$controller >/sys/fs/cgroup/cgroup.subtree_control; done
 depmod -a
 for module in overlay unix_diag inet_diag tcp_diag udp_diag raw_diag netlink_diag packet_diag nf_tables nft_chain_nat veth bridge loop tun; do modprobe -q \$module; done
+ln -sfn /proc/self/fd /dev/fd; ln -sfn fd/0 /dev/stdin; ln -sfn fd/1 /dev/stdout; ln -sfn fd/2 /dev/stderr
 ip link set lo up; hostname guest; ulimit -n 20000
 uname -a
 cd /source

@@ -104,7 +104,7 @@ func (c commands) run(ctx context.Context, s Spec, global, args []string) error 
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return nil }
 	cmd.WaitDelay = 5 * time.Second
-	err = runIn(s.Clocks, cmd)
+	err = runIn(ctx, s.Clocks, cmd)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -114,9 +114,22 @@ func (c commands) run(ctx context.Context, s Spec, global, args []string) error 
 	return nil
 }
 
-// runIn runs a command in a time namespace.
-func runIn(clocks timens.Offsets, cmd *exec.Cmd) error {
-	if err := timens.With(clocks, cmd.Start); err != nil {
+// runIn runs a command in a time namespace; ctx is that of the command.
+func runIn(ctx context.Context, clocks timens.Offsets, cmd *exec.Cmd) error {
+	err := timens.With(clocks, cmd.Start)
+	if errors.Is(err, unix.EINVAL) && clocks != (timens.Offsets{}) && !timens.ByExec() {
+		var args []string
+		if args, err = timens.Command(clocks, append([]string{cmd.Path}, cmd.Args[1:]...)...); err != nil {
+			return err
+		}
+		again := exec.CommandContext(ctx, args[0], args[1:]...)
+		again.Stdin, again.Stdout, again.Stderr, again.ExtraFiles = cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles
+		again.Env, again.Dir, again.SysProcAttr = cmd.Env, cmd.Dir, cmd.SysProcAttr
+		again.Cancel, again.WaitDelay = cmd.Cancel, cmd.WaitDelay
+		cmd = again
+		err = cmd.Start()
+	}
+	if err != nil {
 		return err
 	}
 	return cmd.Wait()

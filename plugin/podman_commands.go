@@ -52,7 +52,7 @@ func (p podmanCommands) runIn(ctx context.Context, clocks timens.Offsets, verb s
 	}
 	// A process group of its own, or Ctrl-C would hit podman halfway.
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
-	return p.failure(ctx, verb, said, runIn(clocks, cmd))
+	return p.failure(ctx, verb, said, runIn(ctx, clocks, cmd))
 }
 
 // failure makes an error of podman's end: err with what podman said.

@@ -93,7 +93,11 @@ func (r *restorer) enterClocks(init int, threads map[int]*ptrace.Thread) error {
 	kept := near(want.Monotonic, have.Monotonic)
 	if !kept {
 		want.Boottime = have.Boottime
-		if err := makeTimeNamespace(threads[init], init, want); err != nil {
+		err := errNotByExec
+		if timens.ByExec() {
+			err = makeTimeNamespace(threads[init], init, want)
+		}
+		if err != nil {
 			jump := time.Duration(have.Monotonic - want.Monotonic).Round(time.Second)
 			r.log.WithError(err).Warnf("CLOCK_MONOTONIC jumps by %v in the container: it could not be given a time namespace", jump)
 		} else {
@@ -107,6 +111,9 @@ func (r *restorer) enterClocks(init int, threads map[int]*ptrace.Thread) error {
 	}
 	return nil
 }
+
+// errNotByExec is that of old kernels.
+var errNotByExec = errors.New("this kernel has a process enter one by a fork alone")
 
 // clockSlack is by how much offsets may differ, in nanoseconds, that were reckoned at two
 // moments with clocks that NTP slews.
