@@ -32,6 +32,14 @@ func (o reopener) close() error {
 	return o.fds.Close()
 }
 
+// link makes a name in the directory dir for a file that we have open.
+func (o reopener) link(file *os.File, dir int, name string) error {
+	if o.fds == nil {
+		return unix.ENOENT
+	}
+	return unix.Linkat(int(o.fds.Fd()), strconv.Itoa(int(file.Fd())), dir, name, unix.AT_SYMLINK_FOLLOW)
+}
+
 // open opens path if fits finds nothing wrong with what is there. Links of /proc are not followed on
 // the way: no path of a file outside of /proc has one.
 func (o reopener) open(path string, flags int, fits func(*unix.Stat_t) error) (*os.File, error) {

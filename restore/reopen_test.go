@@ -119,3 +119,33 @@ func TestReopenRace(t *testing.T) {
 	<-stopped
 	t.Logf("opened %d, refused %d", opened, refused)
 }
+
+// TestReopenLink makes another name for a file by its descriptor.
+func TestReopenLink(t *testing.T) {
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	file, err := os.Create(filepath.Join(dir.Name(), "one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	o, err := newReopener()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.close()
+	if err := o.link(file, int(dir.Fd()), "two"); err != nil {
+		t.Fatal(err)
+	}
+	one, err := os.Stat(filepath.Join(dir.Name(), "one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := os.Stat(filepath.Join(dir.Name(), "two"))
+	if err != nil || !os.SameFile(one, two) {
+		t.Errorf("it is another file: %v", err)
+	}
+}

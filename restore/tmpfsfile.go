@@ -62,7 +62,12 @@ func (f *filler) link(e *pax.Entry, dir int, name string) error {
 		return err
 	}
 	defer target.Close()
-	return unix.Linkat(int(target.Fd()), "", dir, name, unix.AT_EMPTY_PATH)
+	err = unix.Linkat(int(target.Fd()), "", dir, name, unix.AT_EMPTY_PATH)
+	if errors.Is(err, unix.ENOENT) {
+		// So say kernels before 6.10 to who has no CAP_DAC_READ_SEARCH (linkat(2)).
+		err = f.r.reopen.link(target, dir, name)
+	}
+	return err
 }
 
 // open opens a file of the mount by its name in the archive.
