@@ -10,7 +10,7 @@ set -euo pipefail
 binary=$1 tests=$2 package=${3:-linux-image-cloud-amd64}
 source=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d /var/tmp/rethaw-guest-XXXXXX)
-trap 'umount -q "$work"/root/{usr,etc} || true; rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 
 # The kernel. The package of a version hangs on the one that always names the newest.
 versioned=$(apt-cache depends "$package" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -1)
@@ -66,9 +66,9 @@ if [[ '$tests' == demo ]]; then hack/demo.sh bin/rethaw; else cd e2e; ../bin/e2e
 echo "guest: \$?"
 sync; echo u >/proc/sysrq-trigger; sleep 2; echo o >/proc/sysrq-trigger; sleep 10
 END
-mount --bind /usr "$disk/usr"; mount --bind /etc "$disk/etc"
-mkfs.ext4 -q -F -d "$disk" "$work/disk" "$(($(du -sm "$disk" | cut -f1) * 13 / 10 + 2048))M"
-umount "$disk/usr" "$disk/etc"
+# In a mount namespace of its own: nothing that removes the directory can ever see what is mounted in it.
+size=$(($(du -csm "$disk" /usr /etc | tail -1 | cut -f1) * 13 / 10 + 2048))
+unshare --mount bash -euc 'mount --bind /usr "$1/usr"; mount --bind /etc "$1/etc"; mkfs.ext4 -q -F -d "$1" "$2" "$3"' - "$disk" "$work/disk" "${size}M"
 
 timeout "${TIMEOUT:-3600}" qemu-system-x86_64 -accel tcg,thread=multi,tb-size=1024 -cpu "${CPU:-Haswell-noTSX}" -m 6000 -smp 2 \
 	-nographic -no-reboot -kernel "$work"/kernel/boot/vmlinuz-* -initrd "$work/first.gz" \
