@@ -14,14 +14,16 @@ import (
 // alone: a child that shares it for the moment, as all that Go starts, is refused (EINVAL in copy_process()), and an exec does
 // not enter either. There unshare(1) forks for us.
 
-// ByExec tells whether what a thread starts and executes enters the namespace that was made for its children.
+// ByExec tells whether what a thread starts and executes enters the namespace that was made for its children. Where none can be
+// made, which With tells, it is true.
 func ByExec() bool {
+	var started error
 	err := With(Offsets{Monotonic: int64(time.Second)}, func() error {
 		// It fails by the file that is missing, or before.
-		_, err := os.StartProcess("/proc/self/fd/-1", []string{"none"}, &os.ProcAttr{})
-		return err
+		_, started = os.StartProcess("/proc/self/fd/-1", []string{"none"}, &os.ProcAttr{})
+		return nil
 	})
-	return !errors.Is(err, unix.EINVAL)
+	return err != nil || !errors.Is(started, unix.EINVAL)
 }
 
 // Command is the command line of unshare(1) that executes args in a new time namespace whose clocks are so far ahead of ours, and up to a second

@@ -37,8 +37,7 @@ type order struct {
 }
 
 // Ready starts the watchdog, and reports whether there is one: our death finds it in its place. It may sleep:
-// what
-// must be undone within less than the milliseconds that it takes to wake up waits for Awake before.
+// what must be undone within less than the milliseconds that it takes to wake up waits for Awake before.
 func (d *Dog) Ready() (bool, error) {
 	if d == nil || d.Launch == nil {
 		return false, nil
