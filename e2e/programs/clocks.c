@@ -4,8 +4,7 @@
  * Wrong could go: a restore under another kernel, whose vdso has them elsewhere; data pages of another layout beside the old
  * code; a thread that stood in the first bytes of a function, or behind them.
  */
-#include "harness.h"
-#include <elf.h>
+#include "elfsymbol.h"
 #include <pthread.h>
 #include <sys/auxv.h>
 #include <sys/time.h>
@@ -19,29 +18,13 @@ static volatile int64_t turns[2];
 /* busy has them call all the while; without it the program is at rest, for who compares it with itself */
 static volatile int busy;
 
-static void *symbol(const char *want)
+static void *function(const char *name)
 {
 	unsigned long base = getauxval(AT_SYSINFO_EHDR);
-	if (!base)
-		SKIP("no vdso");
-	Elf64_Ehdr *e = (void *)base;
-	Elf64_Phdr *ph = (void *)(base + e->e_phoff);
-	Elf64_Dyn *dyn = NULL;
-	for (int i = 0; i < e->e_phnum; i++)
-		if (ph[i].p_type == PT_DYNAMIC)
-			dyn = (void *)(base + ph[i].p_vaddr);
-	Elf64_Sym *sym = NULL;
-	char *str = NULL;
-	for (; dyn && dyn->d_tag; dyn++) {
-		if (dyn->d_tag == DT_SYMTAB)
-			sym = (void *)(base + dyn->d_un.d_ptr);
-		if (dyn->d_tag == DT_STRTAB)
-			str = (char *)(base + dyn->d_un.d_ptr);
-	}
-	for (Elf64_Sym *s = sym; s && str && (char *)s < str; s++)
-		if (s->st_value && !strcmp(str + s->st_name, want))
-			return (void *)(base + s->st_value);
-	SKIP("no %s", want);
+	void *f = base ? symbol(base, name) : NULL;
+	if (!f)
+		SKIP("no %s in a vdso", name);
+	return f;
 }
 static int64_t by_vdso(clockid_t id)
 {
@@ -80,8 +63,8 @@ int main(void)
 {
 	pthread_t t;
 	h_init();
-	*(void **)&clock_fn = symbol("__vdso_clock_gettime"), *(void **)&day_fn = symbol("__vdso_gettimeofday");
-	*(void **)&time_fn = symbol("__vdso_time"), *(void **)&res_fn = symbol("__vdso_clock_getres"), *(void **)&cpu_fn = symbol("__vdso_getcpu");
+	*(void **)&clock_fn = function("__vdso_clock_gettime"), *(void **)&day_fn = function("__vdso_gettimeofday");
+	*(void **)&time_fn = function("__vdso_time"), *(void **)&res_fn = function("__vdso_clock_getres"), *(void **)&cpu_fn = function("__vdso_getcpu");
 	busy = getenv("CLOCKS_BUSY") != NULL;
 	MUST(-pthread_create(&t, NULL, whole, NULL));
 	MUST(-pthread_create(&t, NULL, fine, NULL));

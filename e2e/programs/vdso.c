@@ -4,8 +4,7 @@
  * Wrong could go: the vdso back at its old or at a random address, its data pages left behind (its functions then crash
  * or fall back), AT_SYSINFO_EHDR, something else mapped where it has to go.
  */
-#include "harness.h"
-#include <elf.h>
+#include "elfsymbol.h"
 #include <sys/auxv.h>
 
 struct part { unsigned long from, to, now; char name[32]; };
@@ -26,28 +25,6 @@ static int find(struct part *p)
 		}
 	return n;
 }
-static void *symbol(unsigned long base, const char *want)
-{
-	Elf64_Ehdr *e = (void *)base;
-	Elf64_Phdr *ph = (void *)(base + e->e_phoff);
-	Elf64_Dyn *dyn = NULL;
-	for (int i = 0; i < e->e_phnum; i++)
-		if (ph[i].p_type == PT_DYNAMIC)
-			dyn = (void *)(base + ph[i].p_vaddr);
-	Elf64_Sym *sym = NULL;
-	char *str = NULL;
-	for (; dyn && dyn->d_tag; dyn++) {
-		if (dyn->d_tag == DT_SYMTAB)
-			sym = (void *)(base + dyn->d_un.d_ptr);
-		if (dyn->d_tag == DT_STRTAB)
-			str = (char *)(base + dyn->d_un.d_ptr);
-	}
-	for (Elf64_Sym *s = sym; s && str && (char *)s < str; s++) /* the string table follows the symbols */
-		if (s->st_value && !strcmp(str + s->st_name, want))
-			return (void *)(base + s->st_value);
-	return NULL;
-}
-
 int main(void)
 {
 	unsigned long old = getauxval(AT_SYSINFO_EHDR), low = ~0UL, high = 0, vdso = 0;
