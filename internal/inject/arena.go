@@ -234,8 +234,10 @@ func (a *Arena) awaitSlot(k *slot, t *ptrace.Thread, command uint32, onEvent fun
 		if done == command {
 			return nil
 		}
-		if n >= 10 || onEvent == nil {
+		if onEvent == nil {
 			futexWait(&k.done, done, time.Millisecond)
+		} else {
+			t.Pause(n) // a stop for an event wakes nobody who waits for the slot
 		}
 		stop, stopped, err := t.Poll()
 		if err != nil {
