@@ -25,19 +25,14 @@ var opposites = map[string]uint64{
 // inheritedAdvice are the flags of area i that came with it from the parent and that
 // it has not.
 func (b *builder) inheritedAdvice(i int) []string {
-	if !b.inherited[i] {
+	from := b.inherited[i]
+	if from == nil {
 		return nil
 	}
 	var extra []string
-	a := &b.t.mm.Areas[i]
-	for j, p := range b.t.donor().mm.Areas {
-		if !a.HeirOf(&b.t.donor().mm.Areas[j]) {
-			continue
-		}
-		for _, f := range p.Flags {
-			if _, ok := opposites[f]; ok && !slices.Contains(a.Flags, f) {
-				extra = append(extra, f)
-			}
+	for _, f := range from.Flags {
+		if _, ok := opposites[f]; ok && !slices.Contains(b.t.mm.Areas[i].Flags, f) {
+			extra = append(extra, f)
 		}
 	}
 	return extra

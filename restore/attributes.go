@@ -43,7 +43,7 @@ func (b *builder) policies() error {
 	data, at := b.t.arena.Data()
 	used := 0
 	for i, a := range b.t.mm.Areas {
-		if a.Policy == nil || kernelArea(a.Kind) || b.inherited[i] {
+		if a.Policy == nil || kernelArea(a.Kind) || b.inherited[i] != nil {
 			continue
 		}
 		if used+policySize > len(data) {

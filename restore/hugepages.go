@@ -12,7 +12,7 @@ import (
 // contents are filled in.
 func (b *builder) dropHuge() error {
 	for i, a := range b.t.mm.Areas {
-		if a.HugePage == 0 || !b.inherited[i] {
+		if a.HugePage == 0 || b.inherited[i] == nil {
 			continue
 		}
 		size := uint64(1) << a.HugePage

@@ -40,9 +40,9 @@ func (r *restorer) restoreSpace(t *task) error {
 type builder struct {
 	r *restorer
 	t *task
-	// inherited are the areas that came by the fork and fit: they are not mapped
+	// inherited are the areas that came by the fork and fit, each with that of the parent: they are not mapped
 	// again.
-	inherited map[int]bool
+	inherited map[int]*specs.Area
 	// numbers are the descriptors in the task of the files that are mapped.
 	numbers map[backing]int
 	// own are the pages to be read, pages the descriptors in the task of their
@@ -96,7 +96,7 @@ func (b *builder) files() error {
 	seen := map[backing]bool{}
 	for i, a := range b.t.mm.Areas {
 		key := backing{a.File, a.ReadOnly}
-		if a.File == 0 || seen[key] || b.inherited[i] || a.Shmid != 0 {
+		if a.File == 0 || seen[key] || b.inherited[i] != nil || a.Shmid != 0 {
 			continue
 		}
 		seen[key] = true
@@ -134,38 +134,6 @@ func (b *builder) closeFiles() error {
 	return nil
 }
 
-// inheritable finds the areas that the task has from its parent already: those
-// that pages are inherited in, which stand in both records alike.
-func (b *builder) inheritable() {
-	b.inherited = map[int]bool{}
-	p := b.t.donor()
-	if b.t.mm.Parent == 0 || p == nil || p.mm == nil || p.rec.Memory != b.t.mm.Parent || p.rec.Exe != b.t.rec.Exe {
-		return
-	}
-	for i := range b.t.mm.Areas {
-		a := &b.t.mm.Areas[i]
-		for j := range p.mm.Areas {
-			if !kernelArea(a.Kind) && a.HeirOf(&p.mm.Areas[j]) && !b.mustFill(a) {
-				b.inherited[i] = true
-			}
-		}
-	}
-}
-
-// mustFill tells whether an area cannot be inherited, because the task has pages of its own in it and cannot
-// write there: it changed them after the fork and then gave the right to do so away.
-func (b *builder) mustFill(a *specs.Area) bool {
-	if a.Prot&unix.PROT_WRITE != 0 {
-		return false
-	}
-	for _, e := range b.t.mm.Pages {
-		if !e.Inherit && e.Start < a.End && e.Start+e.Count*pageSize > a.Start {
-			return true
-		}
-	}
-	return false
-}
-
 func kernelArea(kind string) bool { return kind == "vdso" || kind == "vvar" || kind == "vsyscall" }
 
 // wipe unmaps everything but the arena, what is parked, and what is inherited.
@@ -175,7 +143,7 @@ func (b *builder) wipe() error {
 		keep = append(keep, inject.Range{Start: b.r.place.house, End: b.r.place.house + parkSize})
 	}
 	for i, a := range b.t.mm.Areas {
-		if b.inherited[i] {
+		if b.inherited[i] != nil {
 			keep = append(keep, inject.Range{Start: a.Start, End: a.End})
 		}
 	}
@@ -197,7 +165,7 @@ func (b *builder) wipe() error {
 // mapAreas maps what is not inherited, writable so that it can be filled.
 func (b *builder) mapAreas() error {
 	for i, a := range b.t.mm.Areas {
-		if b.inherited[i] || kernelArea(a.Kind) {
+		if b.inherited[i] != nil || kernelArea(a.Kind) {
 			continue
 		}
 		what := fmt.Sprintf("map %s %x-%x", a.Kind, a.Start, a.End)
@@ -265,7 +233,7 @@ func (b *builder) protect() error {
 		if kernelArea(a.Kind) {
 			continue
 		}
-		if b.inherited[i] || a.Shmid != 0 || b.initialProt(a) != a.Prot {
+		if b.inherited[i] != nil || a.Shmid != 0 || b.initialProt(a) != a.Prot {
 			b.add(fmt.Sprintf("protect %x-%x", a.Start, a.End), unix.SYS_MPROTECT, a.Start, a.End-a.Start, uint64(a.Prot))
 		}
 		if a.PKey > 0 {

@@ -51,7 +51,7 @@ func hugePages() bool {
 // of equal protection only, and what the program has said about the area holds.
 func (b *builder) huge(i int) bool {
 	a := &b.t.mm.Areas[i]
-	if a.Shared || a.File != 0 || a.Shmid != 0 || b.inherited[i] || (a.Kind != "anon" && a.Kind != "heap") {
+	if a.Shared || a.File != 0 || a.Shmid != 0 || b.inherited[i] != nil || (a.Kind != "anon" && a.Kind != "heap") {
 		return false
 	}
 	if b.initialProt(*a) != unix.PROT_READ|unix.PROT_WRITE {

@@ -12,10 +12,13 @@ import (
 
 const pageSize = 4096
 
-// pagesFiles finds the pages that are to be read, and opens their files.
+// pagesFiles finds the pages that are to be read, and opens their files unless the pages are few.
 func (b *builder) pagesFiles() (files []*os.File, numbers []uint32, err error) {
 	if b.own, err = b.ownPages(); err != nil {
 		return nil, nil, err
+	}
+	if carries(b.own) {
+		return nil, nil, nil
 	}
 	for _, e := range b.own {
 		number := e.File
@@ -35,7 +38,8 @@ func (b *builder) pagesFiles() (files []*os.File, numbers []uint32, err error) {
 }
 
 // fill has the task read its pages from the pages files: what is dense as huge
-// pages (move.go), the rest to its place. Of a stream it reads a window at a time.
+// pages (move.go), the rest to its place. Of a stream it reads a window at a time. A few pages are
+// written into it from here (carry.go).
 func (b *builder) fill() error {
 	for rest := b.own; len(rest) > 0; {
 		// What was loaded before must have been read.
@@ -49,7 +53,11 @@ func (b *builder) fill() error {
 		if err != nil {
 			return err
 		}
-		if err := b.fillFrom(loaded); err != nil {
+		into := b.fillFrom
+		if carries(b.own) {
+			into = b.carry
+		}
+		if err := into(loaded); err != nil {
 			return err
 		}
 		rest = rest[n:]
@@ -153,7 +161,7 @@ func (b *builder) dropStale() error {
 		return 1
 	})
 	for i, a := range b.t.mm.Areas {
-		if !b.inherited[i] || a.HugePage != 0 {
+		if b.inherited[i] == nil || a.Shared || a.HugePage != 0 {
 			continue
 		}
 		at := a.Start

@@ -41,8 +41,12 @@ type restorer struct {
 	// inside is true while the thread of space runs something.
 	inside bool
 	// kinds are the restorers of files by the type of their record.
-	kinds     map[reflect.Type]*fileKind
-	pids      *agent.Agent
+	kinds map[reflect.Type]*fileKind
+	pids  *agent.Agent
+	// carried is the buffer of pages on their way into a task.
+	carried []byte
+	// cursor is the number of the last fork, 0 where others fork as well.
+	cursor    int32
 	reopen    reopener
 	ipc       ipcSpace
 	place     places
@@ -103,9 +107,19 @@ func (r *restorer) within(f func() error) error {
 	return r.space.Do(f)
 }
 
-// setNextPID has the next fork in the container get this number.
+// setNextPID has the next fork in the container get this number, as it does by itself if it follows the last one.
 func (r *restorer) setNextPID(pid int32) error {
+	if r.cursor != 0 && pid == r.cursor+1 {
+		return nil
+	}
 	return r.pids.SetNext(int(pid), 0)
+}
+
+// forked tells which number the last fork got.
+func (r *restorer) forked(pid int32) {
+	if !r.img.Header().Host {
+		r.cursor = pid
+	}
 }
 
 // freePID gives a number that no task of the image has.

@@ -83,6 +83,7 @@ func (r *restorer) cloneAll(t *task, wanted []*thread) error {
 				return fmt.Errorf("new thread has number %d instead of %d: something else forks in the container", got, want)
 			}
 		}
+		r.forked(first + int32(n) - 1)
 		wanted = wanted[n:]
 	}
 	return nil

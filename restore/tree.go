@@ -213,5 +213,6 @@ func (r *restorer) clone(t *task, want int32, flags uint64) (int, error) {
 	if calls[0].Ret != int64(want) {
 		return 0, fmt.Errorf("new task has pid %d instead of %d: something else forks in the container", calls[0].Ret, want)
 	}
+	r.forked(want)
 	return tid, nil
 }
