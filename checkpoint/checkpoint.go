@@ -120,31 +120,18 @@ func (d *dump) step(name string, f func() error) error {
 // listed and being stopped things have changed.
 func (d *dump) collect() error {
 	d.stopped = now()
-	for _, p := range d.frozen.procs {
-		err := p.read()
-		if gone(err) {
+	procs := d.frozen.procs
+	there := make([]bool, len(procs))
+	err := sideBySide(len(procs), func(i int) (err error) {
+		there[i], err = procs[i].collect()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i, p := range procs {
+		if !there[i] {
 			continue
-		}
-		if err != nil {
-			return err
-		}
-		if !p.zombie {
-			slices.SortFunc(p.threads, func(a, b *thread) int { return a.order(p) - b.order(p) })
-			if len(p.threads) == 0 || !p.headless && p.threads[0].tid != p.pid {
-				return p.unsupported("process", "is about to end", "try again")
-			}
-			if err := p.open(); err != nil {
-				return err
-			}
-			for _, th := range p.threads {
-				if th.status, err = procfs.ReadTaskStatus(p.pid, th.tid); err != nil {
-					return err
-				}
-				th.nstid = last(th.status.NSpid, th.tid)
-			}
-			if p.areas, err = procfs.ReadSmaps(p.at); err != nil {
-				return err
-			}
 		}
 		d.procs = append(d.procs, p)
 		d.stats.Tasks++
@@ -157,6 +144,34 @@ func (d *dump) collect() error {
 		}
 	}
 	return d.enterRoot()
+}
+
+// collect reads what /proc tells of a process that stands still. It is not there if it has been reaped meanwhile.
+func (p *process) collect() (there bool, err error) {
+	if err := p.read(); err != nil {
+		if gone(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	if p.zombie {
+		return true, nil
+	}
+	slices.SortFunc(p.threads, func(a, b *thread) int { return a.order(p) - b.order(p) })
+	if len(p.threads) == 0 || !p.headless && p.threads[0].tid != p.pid {
+		return false, p.unsupported("process", "is about to end", "try again")
+	}
+	if err := p.open(); err != nil {
+		return false, err
+	}
+	for _, th := range p.threads {
+		if th.status, err = procfs.ReadTaskStatus(p.pid, th.tid); err != nil {
+			return false, err
+		}
+		th.nstid = last(th.status.NSpid, th.tid)
+	}
+	p.areas, err = procfs.ReadSmaps(p.at)
+	return true, err
 }
 
 // order puts the leader before the other threads.

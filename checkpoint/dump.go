@@ -47,6 +47,10 @@ type dump struct {
 	sysv   sysv
 	inner  inner
 	uts    *specs.UTS
+	// cgroup is what /proc tells of the cgroups of the first process.
+	cgroup []byte
+	// sighands are the processes by their signal handlers.
+	sighands *kin
 	// tmpfs are the contents of tmpfs mounts, removal what is left of an old image; nil until it is begun.
 	tmpfs, removal *soon[struct{}]
 	// hostMounts are the mount points of the host by the filesystems' devices.

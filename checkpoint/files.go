@@ -187,9 +187,10 @@ func (d *dump) initFiles() {
 
 // saveFiles writes every table of descriptors and every description once.
 func (d *dump) saveFiles() error {
+	kin := newKin(kcmpFiles)
 	for _, p := range d.live() {
-		if id := sharer(d, p, kcmpFiles, func(o *process) specs.ID { return o.fds }); id != 0 {
-			p.fds = id
+		if o := kin.add(p); o != nil {
+			p.fds = o.fds
 			continue
 		}
 		if err := d.saveTable(p); err != nil {

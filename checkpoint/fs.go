@@ -64,9 +64,10 @@ const renames = 64
 // saveFS writes working directory, root and umask, once for tasks that share
 // them.
 func (d *dump) saveFS() error {
+	kin := newKin(kcmpFS)
 	for _, p := range d.live() {
-		if id := sharer(d, p, kcmpFS, func(o *process) specs.ID { return o.fs }); id != 0 {
-			p.fs = id
+		if o := kin.add(p); o != nil {
+			p.fs = o.fs
 			continue
 		}
 		cwd, err := procfs.Readlink(p.at, "cwd")
@@ -94,49 +95,4 @@ func (d *dump) saveFS() error {
 		}
 	}
 	return nil
-}
-
-// sharer finds an earlier process that shares the object of this kind
-// (KCMP_VM, FILES, FS) with p.
-func sharer(d *dump, p *process, kind int, get func(*process) specs.ID) specs.ID {
-	for _, o := range d.live() {
-		if o == p {
-			return 0
-		}
-		if get(o) == 0 || get(o) == ^specs.ID(0) {
-			continue
-		}
-		if kcmp(o.at, p.at, kind, 0, 0) == 0 {
-			return get(o)
-		}
-	}
-	return 0
-}
-
-// Types of kcmp(2) (include/uapi/linux/kcmp.h).
-const (
-	kcmpFile  = 0
-	kcmpVM    = 1
-	kcmpFiles = 2
-	kcmpFS    = 3
-)
-
-// kcmp is kcmp(2): 0 for the same object, 1 or 2 for an order, -1 for an error.
-func kcmp(pid1, pid2, kind int, idx1, idx2 uintptr) int {
-	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), uintptr(kind), idx1, idx2, 0)
-	if errno != 0 {
-		return -1
-	}
-	return int(r)
-}
-
-// kcmpOrder is kcmp as a comparison: 0 for the same object, else the order that the kernel gives.
-func kcmpOrder(pid1, pid2, kind int, idx1, idx2 uintptr) int {
-	switch kcmp(pid1, pid2, kind, idx1, idx2) {
-	case 0:
-		return 0
-	case 1:
-		return -1
-	}
-	return 1
 }

@@ -15,43 +15,53 @@ import (
 // saveMemory writes every address space once: its areas, then its pages, the
 // pages of all spaces in parallel.
 func (d *dump) saveMemory(ctx context.Context) error {
-	found := map[*process][]pageJob{}
-	records := map[*process]*specs.Memory{}
+	var owners []*process
+	kin := newKin(kcmpVM)
 	for _, p := range d.live() {
-		if id := sharer(d, p, kcmpVM, func(o *process) specs.ID { return o.memory }); id != 0 {
-			p.memory = id
-			if err := d.saveExe(p); err != nil {
+		if o := kin.add(p); o != nil {
+			p.memory = o.memory
+		} else {
+			m, err := d.space(p)
+			if err != nil {
 				return err
 			}
-			continue
+			p.memory = d.newID()
+			d.spaces[p.memory] = m
+			owners = append(owners, p)
 		}
-		p.memory = d.newID()
-		m, err := d.space(p)
-		if err != nil {
-			return err
-		}
-		records[p] = m
-		d.spaces[p.memory] = m
 		if err := d.saveExe(p); err != nil {
 			return err
 		}
-		if found[p], err = d.findPages(p, m); err != nil {
+	}
+	found := make([]foundPages, len(owners))
+	err := sideBySide(len(owners), func(i int) (err error) {
+		p := owners[i]
+		if found[i], err = d.findPages(p, d.spaces[p.memory]); err != nil {
 			return &Error{"scan memory", p.nspid, err}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	byOwner := map[*process][]pageJob{}
+	for i, p := range owners {
+		byOwner[p] = found[i].jobs
+		d.stats.PagesScanned += found[i].scanned
+		d.stats.PagesShared += found[i].shared
 	}
 	var jobs []pageJob
 	for _, p := range d.forkOrder() {
-		jobs = append(jobs, found[p]...)
+		jobs = append(jobs, byOwner[p]...)
 	}
 	if err := d.writePages(ctx, jobs); err != nil {
 		return err
 	}
-	for _, p := range d.live() {
-		if m := records[p]; m != nil {
-			slices.SortFunc(m.Pages, byStart)
-			if err := d.out.Put(p.memory, m); err != nil {
-				return err
-			}
+	for _, p := range owners {
+		m := d.spaces[p.memory]
+		slices.SortFunc(m.Pages, byStart)
+		if err := d.out.Put(p.memory, m); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -26,16 +26,23 @@ type pageJob struct {
 	gentle bool
 }
 
+// foundPages are the pages of an address space that are to be written, how many pages were looked at, and how many
+// are shared with the parent.
+type foundPages struct {
+	jobs            []pageJob
+	scanned, shared int64
+}
+
 // findPages lists the pages of an address space that have contents of their
 // own. Those that are shared copy-on-write with the parent are entered at once,
 // as inherited.
-func (d *dump) findPages(p *process, m *specs.Memory) ([]pageJob, error) {
+func (d *dump) findPages(p *process, m *specs.Memory) (foundPages, error) {
+	var found foundPages
 	s, err := newScanner(p)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	defer s.close()
-	var jobs []pageJob
 	gentle := d.hasRelatives(p)
 	c := newCOW(d, p, m)
 	defer c.close()
@@ -50,21 +57,21 @@ func (d *dump) findPages(p *process, m *specs.Memory) ([]pageJob, error) {
 				m.Guards = append(m.Guards, specs.Guard{Start: start, End: end})
 				return
 			}
-			d.stats.PagesScanned += int64((end - start) / pageSize)
+			found.scanned += int64((end - start) / pageSize)
 			if inner == nil {
 				inner = c.split(a, start, end, func(start, end uint64) {
 					for ; start < end; start += chunk {
-						jobs = append(jobs, pageJob{p, m, start, min(start+chunk, end), a.File != 0, gentle || slices.Contains(a.Flags, "mg")})
+						found.jobs = append(found.jobs, pageJob{p, m, start, min(start+chunk, end), a.File != 0, gentle || slices.Contains(a.Flags, "mg")})
 					}
 				})
 			}
 		})
 		if err := errors.Join(err, inner); err != nil {
-			return nil, fmt.Errorf("mapping %x-%x: %w", a.Start, a.End, err)
+			return found, fmt.Errorf("mapping %x-%x: %w", a.Start, a.End, err)
 		}
 	}
-	d.stats.PagesShared += c.shared
-	return jobs, nil
+	found.shared = c.shared
+	return found, nil
 }
 
 // hasPages tells whether an area may have pages that stand nowhere else.

@@ -124,6 +124,7 @@ func newDump(t *Target, o *Options) *dump {
 	d.dog = &watchdog.Dog{Launch: o.Watchdog}
 	d.frozen.dog = d.dog
 	d.initFiles()
+	d.sighands = newKin(kcmpSighand)
 	d.homes = map[string]string{}
 	d.frozen.threads = map[int]*thread{}
 	d.frozen.known, d.frozen.byPID = map[int]bool{}, map[int]*process{}

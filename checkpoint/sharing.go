@@ -29,13 +29,9 @@ func (d *dump) checkSharing(p *process) []error {
 			}
 		}
 	}
-	for _, o := range d.live() {
-		if o == p {
-			break
-		}
-		if kcmp(o.at, p.at, kcmpVM, 0, 0) == 0 && kcmp(o.at, p.at, kcmpSighand, 0, 0) == 0 {
-			problems = append(problems, p.unsupported("signal handlers", fmt.Sprintf("are shared with process %d", o.nspid), "let one of the two end first"))
-		}
+	// Only processes with common memory can have common handlers (clone(2)).
+	if o := d.sighands.add(p); o != nil {
+		problems = append(problems, p.unsupported("signal handlers", fmt.Sprintf("are shared with process %d", o.nspid), "let one of the two end first"))
 	}
 	return problems
 }

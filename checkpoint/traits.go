@@ -1,8 +1,8 @@
 package checkpoint
 
 import (
+	"bytes"
 	"os"
-	"strings"
 	"unsafe"
 
 	"github.com/rethaw/rethaw/internal/procfs"
@@ -74,21 +74,15 @@ func (d *dump) strayedCgroup(p *process) (bool, error) {
 	if d.target.Host || p.pid == d.target.Init {
 		return false, nil
 	}
-	first, err := cgroupsOf(d.target.Init)
-	if err != nil {
-		return false, err
+	if d.cgroup == nil {
+		first, err := procfs.ReadFile(d.target.Init, "cgroup")
+		if err != nil {
+			return false, err
+		}
+		d.cgroup = first
 	}
-	own, err := cgroupsOf(p.at)
-	return own != first, err
-}
-
-func cgroupsOf(pid int) (string, error) {
-	groups, err := procfs.ReadCgroup(pid)
-	var b strings.Builder
-	for _, g := range groups {
-		b.WriteString(strings.Join(g.Controllers, ",") + ":" + g.Path + "\n")
-	}
-	return b.String(), err
+	own, err := procfs.ReadFile(p.at, "cgroup")
+	return !bytes.Equal(own, d.cgroup), err
 }
 
 // coreCookie is that of PR_SCHED_CORE_GET (prctl(2)), 0 on kernels and processors

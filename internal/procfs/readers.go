@@ -58,9 +58,6 @@ func ReadChildren(pid, tid int) ([]int, error) {
 	return read(pid, task(tid, "children"), ParseChildren)
 }
 
-// ReadCgroup reads /proc/PID/cgroup.
-func ReadCgroup(pid int) ([]Cgroup, error) { return read(pid, "cgroup", ParseCgroup) }
-
 // ReadAuxv reads /proc/PID/auxv; ReadFile gives its bytes.
 func ReadAuxv(pid int) ([]AuxEntry, error) { return read(pid, "auxv", ParseAuxv) }
 
