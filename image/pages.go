@@ -62,7 +62,7 @@ func (p *Pages) Append(b []byte, from io.ReaderAt, at int64) (specs.Extent, erro
 		p.recital.add(b, e.Sum, from, at)
 		return e, nil
 	}
-	offset, err := p.Allocate(int64(len(b)))
+	offset, err := p.allocate(int64(len(b)), len(b) >= worthAllocating)
 	if err != nil {
 		return e, err
 	}
@@ -105,7 +105,14 @@ func (p *Pages) Number() uint32 { return p.number }
 // and returns where it begins, a multiple of the page size. The blocks are taken
 // from the filesystem at once, where it can (fallocate(2)): a full disk shows here
 // and not in the middle of the pages, and writing is faster.
-func (p *Pages) Allocate(bytes int64) (offset int64, err error) {
+func (p *Pages) Allocate(bytes int64) (offset int64, err error) { return p.allocate(bytes, true) }
+
+// worthAllocating is from how many bytes on a write finds its blocks taken. For a few it would take longer than
+// to write them.
+const worthAllocating = 64 << 10
+
+// allocate is Allocate, with blocks or as a mere place, which a write makes.
+func (p *Pages) allocate(bytes int64, blocks bool) (offset int64, err error) {
 	if p.file == nil || bytes < 0 || bytes > maxAllocation {
 		return 0, fmt.Errorf("%s: cannot allocate %d bytes", p.name(), bytes)
 	}
@@ -119,8 +126,10 @@ func (p *Pages) Allocate(bytes int64) (offset int64, err error) {
 	if bytes == 0 {
 		return p.size, nil
 	}
-	if err := p.grow(bytes); err != nil {
-		return 0, full(fmt.Errorf("%s: allocate %d bytes: %w", p.file.Name(), bytes, err))
+	if blocks {
+		if err := p.grow(bytes); err != nil {
+			return 0, full(fmt.Errorf("%s: allocate %d bytes: %w", p.file.Name(), bytes, err))
+		}
 	}
 	offset, p.size = p.size, p.size+bytes
 	return offset, nil
