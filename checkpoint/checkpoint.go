@@ -164,11 +164,14 @@ func (p *process) collect() (there bool, err error) {
 	if err := p.open(); err != nil {
 		return false, err
 	}
-	for _, th := range p.threads {
-		if th.status, err = procfs.ReadTaskStatus(p.pid, th.tid); err != nil {
-			return false, err
-		}
+	err = sideBySide(len(p.threads), func(i int) (err error) {
+		th := p.threads[i]
+		th.status, err = procfs.ReadTaskStatus(p.pid, th.tid)
 		th.nstid = last(th.status.NSpid, th.tid)
+		return err
+	})
+	if err != nil {
+		return false, err
 	}
 	p.areas, err = procfs.ReadSmaps(p.at)
 	return true, err
