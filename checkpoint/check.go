@@ -85,7 +85,8 @@ func (d *dump) check(ctx context.Context) ([]error, error) {
 		d.procs = append(d.procs, p)
 	}
 	d.link()
-	d.makeRoom()
+	room := beginning(d.makeRoom)
+	defer func() { _ = room.wait() }()
 	if err := d.prepare(); err != nil {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func (d *dump) check(ctx context.Context) ([]error, error) {
 
 // makeRoom prepares our own table for duplicates of all descriptors, though not all
 // are needed: if it cannot be that large the rest of the checkpoint will tell.
-func (d *dump) makeRoom() {
+func (d *dump) makeRoom() error {
 	n := 0
 	for _, p := range d.procs {
 		if fds, err := procfs.ListFDs(p.pid); err == nil {
@@ -126,6 +127,7 @@ func (d *dump) makeRoom() {
 	if err := descriptors.Room(n); err != nil {
 		d.log.WithError(err).Debug("room for descriptors")
 	}
+	return nil
 }
 
 // checkProcess looks at a process and adds its descriptors to the files.
@@ -150,8 +152,9 @@ func (d *dump) checkProcess(p *process) []error {
 	if err != nil {
 		return problems
 	}
-	for _, fd := range fds {
-		if f, err := d.look(p, fd); err == nil {
+	seen, _ := d.lookAll(p, fds)
+	for _, f := range seen {
+		if f != nil {
 			d.noteLocks(f, d.files.find(f))
 		}
 	}

@@ -73,6 +73,8 @@ type dump struct {
 
 	mu     sync.Mutex
 	lastID specs.ID
+	// reached tells of paths that have been looked at since the stop.
+	reached map[reach]bool
 }
 
 // newID numbers an object.

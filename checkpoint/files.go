@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sort"
 
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -129,27 +127,14 @@ func (d *dump) look(p *process, fd int) (*openFile, error) {
 	return f, nil
 }
 
-// lookAtOnce is how many descriptors are looked at in one go; fewer are not worth a second processor.
-const lookAtOnce = 128
-
-// lookAll looks at descriptors side by side.
-func (d *dump) lookAll(p *process, fds []int) ([]*openFile, error) {
-	seen := make([]*openFile, len(fds))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for start := 0; start < len(fds); start += lookAtOnce {
-		piece := func() (err error) {
-			for i := start; i < min(start+lookAtOnce, len(fds)) && err == nil; i++ {
-				seen[i], err = d.look(p, fds[i])
-			}
-			return err
-		}
-		if len(fds) <= lookAtOnce {
-			return seen, piece()
-		}
-		group.Go(piece)
-	}
-	return seen, group.Wait()
+// lookAll looks at descriptors side by side. What is nil has an error instead.
+func (d *dump) lookAll(p *process, fds []int) (seen []*openFile, errs []error) {
+	seen, errs = make([]*openFile, len(fds)), make([]error, len(fds))
+	_ = sideBySide(len(fds), func(i int) error {
+		seen[i], errs[i] = d.look(p, fds[i])
+		return nil
+	})
+	return seen, errs
 }
 
 // find gives the description that f's descriptor leads to: an earlier one if
@@ -248,11 +233,11 @@ func (d *dump) saveTable(p *process) error {
 	}
 	table := &specs.FDs{}
 	p.files = make(map[int]*openFile, len(fds))
-	seen, err := d.lookAll(p, fds)
-	if err != nil {
-		return err
-	}
+	seen, errs := d.lookAll(p, fds)
 	for i, at := range seen {
+		if at == nil {
+			return errs[i]
+		}
 		f := d.files.find(at)
 		d.noteLocks(at, f)
 		p.files[fds[i]] = f

@@ -62,8 +62,36 @@ func refuseLost(d *dump, f *openFile) error {
 // nowhere are the errors of a path that leads to nothing. All others tell nothing of where it leads.
 var nowhere = []error{unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.EXDEV, unix.EACCES}
 
-// reaches tells whether path, seen from the tree's root, leads to the file.
+// reach is a path, seen from the tree's root, and a file that it may lead to.
+type reach struct {
+	path     string
+	dev, ino uint64
+}
+
+// reaches tells whether path, seen from the tree's root, leads to the file. While everything stands still each
+// is looked at once.
 func (d *dump) reaches(path string, stat *unix.Stat_t) (bool, error) {
+	if d.stopped == (moment{}) {
+		return d.leads(path, stat)
+	}
+	key := reach{path, stat.Dev, stat.Ino}
+	d.mu.Lock()
+	there, known := d.reached[key]
+	d.mu.Unlock()
+	if known {
+		return there, nil
+	}
+	there, err := d.leads(path, stat)
+	if err == nil {
+		d.mu.Lock()
+		d.reached[key] = there
+		d.mu.Unlock()
+	}
+	return there, err
+}
+
+// leads is reaches without a memory.
+func (d *dump) leads(path string, stat *unix.Stat_t) (bool, error) {
 	fd, err := d.inRoot(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if slices.ContainsFunc(nowhere, func(none error) bool { return errors.Is(err, none) }) {
 		return false, nil

@@ -125,6 +125,7 @@ func newDump(t *Target, o *Options) *dump {
 	d.frozen.dog = d.dog
 	d.initFiles()
 	d.sighands = newKin(kcmpSighand)
+	d.reached = map[reach]bool{}
 	d.homes = map[string]string{}
 	d.frozen.threads = map[int]*thread{}
 	d.frozen.known, d.frozen.byPID = map[int]bool{}, map[int]*process{}

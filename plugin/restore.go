@@ -116,10 +116,11 @@ func Restore(ctx context.Context, engines *Registry, r Request) (*Session, error
 	if err := CheckMachine(img.Header()); err != nil {
 		return nil, err
 	}
-	// While the engine makes the container the disk has nothing else to do.
+	// While the engine makes the container the disk has nothing else to do, nor have we.
 	prefetched := make(chan struct{})
 	go func() {
 		defer close(prefetched)
+		_ = restore.MakeRoom(img) // Run tells what is wrong
 		img.Prefetch(prefetchLimit)
 	}()
 	defer func() { <-prefetched }()

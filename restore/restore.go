@@ -48,7 +48,7 @@ func run(ctx context.Context, o Options, arrive func(*restorer) error) (*Result,
 			return nil, fmt.Errorf("image %s: %w", r.img.Path(), err)
 		}
 	}
-	if err := r.makeRoom(); err != nil {
+	if err := MakeRoom(r.img); err != nil {
 		return nil, fmt.Errorf("image %s: %w", r.img.Path(), err)
 	}
 	if r.reopen, err = newReopener(); err != nil {
