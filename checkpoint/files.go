@@ -6,6 +6,7 @@ import (
 	"os"
 	"sort"
 
+	"github.com/rethaw/rethaw/internal/descriptors"
 	"github.com/rethaw/rethaw/internal/procfs"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -23,7 +24,7 @@ type openFile struct {
 	stat unix.Stat_t
 	info procfs.FDInfo
 	// own is our duplicate of the descriptor, made when first asked for.
-	own *os.File
+	own *descriptors.FD
 	// domain is the family of a socket, 0 until it is known, domainErr why it could not be asked.
 	domain    int
 	domainErr error
@@ -96,7 +97,7 @@ func (f *openFile) unsupported(reason, remedy string) error {
 func (f *openFile) path() string { return f.proc.path("fd/%d", f.fd) }
 
 // dup gives a descriptor of ours for the same description.
-func (f *openFile) dup() (*os.File, error) {
+func (f *openFile) dup() (*descriptors.FD, error) {
 	if f.own != nil {
 		return f.own, nil
 	}
@@ -107,8 +108,17 @@ func (f *openFile) dup() (*os.File, error) {
 	if err != nil {
 		return nil, &Error{"duplicate " + f.name(), f.proc.nspid, err}
 	}
-	f.own = os.NewFile(uintptr(fd), f.link)
+	f.own = descriptors.NewFD(fd)
 	return f.own, nil
+}
+
+// file is dup for who asks for an os.File, which is not to be closed.
+func (f *openFile) file() (*os.File, error) {
+	own, err := f.dup()
+	if err != nil {
+		return nil, err
+	}
+	return own.File(f.link), nil
 }
 
 // look reads what can be seen of a descriptor from outside.

@@ -190,7 +190,7 @@ func (d *dump) pipe(f *openFile, base specs.Description, rec *specs.Pipe) error 
 		return nil
 	}
 	ends.held, rec.Holds = true, true
-	from := &queued{own, base.Flags&unix.O_ACCMODE != unix.O_WRONLY, size}
+	from := &queued{int(own.Fd()), base.Flags&unix.O_ACCMODE != unix.O_WRONLY, size}
 	q, err := from.read()
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,32 +16,32 @@ type queue struct {
 
 // readQueue copies what is in a pipe of the given size, without taking it out:
 // tee(2) puts the pipe's own pages into one of ours as well.
-func readQueue(f *os.File, reads bool, size int) (*queue, error) {
-	total, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCINQ)
+func readQueue(fd int, reads bool, size int) (*queue, error) {
+	total, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
 	if err != nil || total == 0 {
 		return &queue{}, err
 	}
 	if !reads {
 		// Through its link a pipe can be opened anew, whatever the end
 		// (proc_pid_fd(5)).
-		fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return nil, fmt.Errorf("open the pipe for reading: %w", err)
 		}
-		defer unix.Close(fd)
-		return copyQueue(fd, size, total)
+		defer unix.Close(again)
+		return copyQueue(again, size, total)
 	}
-	return copyQueue(int(f.Fd()), size, total)
+	return copyQueue(fd, size, total)
 }
 
 // queued is the data of a pipe for who reads it once more.
 type queued struct {
-	f     *os.File
+	fd    int
 	reads bool
 	size  int
 }
 
-func (p *queued) read() (*queue, error) { return readQueue(p.f, p.reads, p.size) }
+func (p *queued) read() (*queue, error) { return readQueue(p.fd, p.reads, p.size) }
 
 // ReadAt implements io.ReaderAt.
 func (p *queued) ReadAt(b []byte, at int64) (int, error) {

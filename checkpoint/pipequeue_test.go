@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/rethaw/rethaw/internal/descriptors"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,7 +65,7 @@ func TestReadQueue(t *testing.T) {
 				want = append(want, b...)
 			}
 			for _, end := range []*os.File{r, w} {
-				q, err := readQueue(end, end == r, size)
+				q, err := readQueue(int(end.Fd()), end == r, size)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -86,7 +87,7 @@ func TestReadQueueWithoutReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Close()
-	q, err := readQueue(w, false, 65536)
+	q, err := readQueue(int(w.Fd()), false, 65536)
 	if err != nil || string(q.data) != "left" {
 		t.Fatalf("%q, %v", q.data, err)
 	}
@@ -112,12 +113,12 @@ func TestFIFOWritten(t *testing.T) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	open := func(flags int) *os.File {
+	open := func(flags int) *descriptors.FD {
 		fd, err := unix.Open(path, flags|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := os.NewFile(uintptr(fd), path)
+		f := descriptors.NewFD(fd)
 		t.Cleanup(func() { f.Close() })
 		return f
 	}

@@ -92,19 +92,27 @@ var errFilter = errors.New("has an eBPF filter, which the kernel does not give o
 // bytes each. The length counts instructions (net/core/filter.c, sk_get_filter).
 func socketFilter(fd int) ([]byte, error) {
 	const most = 4096 // BPF_MAXINSNS
-	code := make([]byte, most*8)
-	n := uint32(most)
+	n, err := askFilter(fd, nil)
+	if err != nil || n == 0 || n > most {
+		return nil, err
+	}
+	code := make([]byte, n*8)
+	if n, err = askFilter(fd, code); err != nil || n == 0 || n > most {
+		return nil, err
+	}
+	return code[:min(n*8, len(code))], nil
+}
+
+// askFilter reads a filter, or without room for one its length. Both are in instructions.
+func askFilter(fd int, code []byte) (int, error) {
+	n := uint32(len(code) / 8)
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_GET_FILTER,
-		uintptr(unsafe.Pointer(&code[0])), uintptr(unsafe.Pointer(&n)), 0)
+		uintptr(unsafe.Pointer(unsafe.SliceData(code))), uintptr(unsafe.Pointer(&n)), 0)
 	switch errno {
 	case 0:
+		return int(n), nil
 	case unix.EACCES:
-		return nil, errFilter
-	default:
-		return nil, os.NewSyscallError("getsockopt(SO_GET_FILTER)", errno)
+		return 0, errFilter
 	}
-	if n == 0 || n > most {
-		return nil, nil
-	}
-	return code[:n*8], nil
+	return 0, os.NewSyscallError("getsockopt(SO_GET_FILTER)", errno)
 }

@@ -48,7 +48,7 @@ func isSlave(dev [2]uint32) bool {
 
 // ptyOf finds the pair that a file is an end of; nil for one that has hung up.
 func (d *dump) ptyOf(f *openFile) (*pty, error) {
-	own, err := f.dup()
+	own, err := f.file()
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func refuseTerminal(d *dump, f *openFile) error {
 	if f.device() == [2]uint32{tty.TTYMajor, tty.CurrentMinor} && p.master == nil && !p.console && d.ledInside(p) {
 		return f.unsupported("is the terminal of a session whose other end is outside", "end that session before the checkpoint")
 	}
-	own, err := f.dup()
+	own, err := f.file()
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (d *dump) savePair(p *pty) error {
 		}
 		return d.out.Put(p.record, r)
 	}
-	own, err := end.dup()
+	own, err := end.file()
 	if err != nil {
 		return err
 	}

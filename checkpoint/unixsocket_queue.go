@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/rethaw/rethaw/internal/afunix"
+	"github.com/rethaw/rethaw/internal/descriptors"
 	"github.com/rethaw/rethaw/internal/watchdog"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -239,7 +240,7 @@ func (d *dump) inFlight(f *openFile, fds []int) ([]specs.ID, error) {
 			}
 			return nil, fmt.Errorf("descriptor in flight: %w", err)
 		}
-		g.own, g.flight = os.NewFile(uintptr(fd), g.link), true
+		g.own, g.flight = descriptors.NewFD(fd), true
 		found := d.files.find(g)
 		if found != g {
 			g.own.Close()

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rethaw/rethaw/internal/afunix"
+	"github.com/rethaw/rethaw/internal/descriptors"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,7 @@ func queueOf(t *testing.T, kind int) (sender int, d *dump, f *openFile) {
 	if f, err = d.look(us, p[1]); err != nil {
 		t.Fatal(err)
 	}
-	f.own = os.NewFile(uintptr(p[1]), "receiver")
+	f.own = descriptors.NewFD(p[1])
 	f = d.files.find(f)
 	t.Cleanup(func() { unix.Close(p[0]); d.files.close() })
 	return p[0], d, f
