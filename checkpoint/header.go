@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/rethaw/rethaw/internal/timens"
+	"github.com/rethaw/rethaw/internal/userns"
 	"github.com/rethaw/rethaw/internal/vdso"
 	"github.com/rethaw/rethaw/specs"
 	"golang.org/x/sys/unix"
@@ -79,6 +80,16 @@ func (d *dump) header() error {
 	}
 	for _, c := range components {
 		h.XComponents = append(h.XComponents, specs.XComponent(c))
+	}
+	users, groups, err := userns.Of(d.target.Init)
+	if err != nil {
+		return err
+	}
+	for _, r := range users {
+		h.UIDMap = append(h.UIDMap, specs.IDRange(r))
+	}
+	for _, r := range groups {
+		h.GIDMap = append(h.GIDMap, specs.IDRange(r))
 	}
 	h.Root = d.lastID + 2 // the first task comes right after this record
 	id := d.newID()

@@ -33,7 +33,10 @@ type Config struct {
 	// Annotations are those of the container.
 	Annotations map[string]string `json:"annotations"`
 	Linux       *struct {
-		Seccomp json.RawMessage `json:"seccomp"`
+		Seccomp     json.RawMessage              `json:"seccomp"`
+		Namespaces  []runtimespec.LinuxNamespace `json:"namespaces"`
+		UIDMappings []runtimespec.LinuxIDMapping `json:"uidMappings"`
+		GIDMappings []runtimespec.LinuxIDMapping `json:"gidMappings"`
 	} `json:"linux"`
 }
 
@@ -110,6 +113,9 @@ func CheckBundle(h *specs.Header, b *Bundle) error {
 	}
 	if h.Terminal && !b.Terminal() {
 		return &BundleError{Bundle: b.Dir, Reason: "the image's container has a terminal and this one has none: set process.terminal to true in config.json"}
+	}
+	if err := checkUsers(h, b); err != nil {
+		return err
 	}
 	for _, m := range h.Mounts {
 		if !hasMount(b, m) {

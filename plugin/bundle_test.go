@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -61,6 +62,8 @@ func TestCheckBundle(t *testing.T) {
 		{"tmpfs", specs.Header{Mounts: []specs.Mount{{Point: "/scratch", FSType: "tmpfs"}}}, ""},
 		{"missing", specs.Header{Mounts: []specs.Mount{{Point: "/logs", FSType: "ext4", Source: "/dev/sda1"}}}, "/logs"},
 		{"terminal", specs.Header{Terminal: true}, "process.terminal"},
+		{"users of its own", specs.Header{UIDMap: []specs.IDRange{{Inside: 0, Outside: 100000, Count: 10}}}, "uidMappings"},
+		{"groups of its own", specs.Header{GIDMap: []specs.IDRange{{Inside: 0, Outside: 100000, Count: 10}}}, "gidMappings"},
 		{"host tree", specs.Header{Host: true}, "--pid"},
 	}
 	for _, tt := range tests {
@@ -76,6 +79,36 @@ func TestCheckBundle(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tt.text)
 			}
 		})
+	}
+}
+
+func TestCheckUsers(t *testing.T) {
+	config := new(Config)
+	if err := json.Unmarshal([]byte(`{"linux": {"namespaces": [{"type": "user"}],
+		"uidMappings": [{"containerID": 5, "hostID": 3, "size": 1}, {"containerID": 0, "hostID": 100000, "size": 5}],
+		"gidMappings": [{"containerID": 0, "hostID": 200000, "size": 9}]}}`), config); err != nil {
+		t.Fatal(err)
+	}
+	users := []specs.IDRange{{Inside: 0, Outside: 100000, Count: 5}, {Inside: 5, Outside: 3, Count: 1}}
+	groups := []specs.IDRange{{Inside: 0, Outside: 200000, Count: 9}}
+	for _, tt := range []struct {
+		name   string
+		header specs.Header
+		text   string
+	}{
+		{"the same", specs.Header{UIDMap: users, GIDMap: groups}, ""},
+		{"none", specs.Header{}, "uidMappings"},
+		{"other users", specs.Header{UIDMap: users[:1], GIDMap: groups}, "uidMappings"},
+		{"other groups", specs.Header{UIDMap: users, GIDMap: users}, "gidMappings"},
+	} {
+		err := CheckBundle(&tt.header, &Bundle{Dir: "/b", Config: config})
+		if tt.text == "" && err != nil || tt.text != "" && (!errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), tt.text)) {
+			t.Errorf("%s: got %v, want %q", tt.name, err, tt.text)
+		}
+	}
+	config.Linux.Namespaces[0].Path = "/proc/1/ns/user"
+	if err := CheckBundle(&specs.Header{}, &Bundle{Dir: "/b", Config: config}); err != nil {
+		t.Errorf("a namespace to be joined, whose users do not show yet: %v", err)
 	}
 }
 

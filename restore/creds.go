@@ -40,18 +40,31 @@ func (r *restorer) creds(th *thread, room inject.Lane) (batch, error) {
 	}
 	if !sameGroups(now.Groups, c.Groups) {
 		for i, g := range c.Groups {
-			putWord32(data[credGroupsOff+i*4:], g)
+			inner, err := r.users.gid(g)
+			if err != nil {
+				return b, err
+			}
+			putWord32(data[credGroupsOff+i*4:], uint32(inner))
 		}
 		b.add("set groups", unix.SYS_SETGROUPS, uint64(len(c.Groups)), at+credGroupsOff)
 	}
 	// SECBIT_KEEP_CAPS lets capabilities outlive the change of the user id.
 	const keepCaps = 1 << 4
 	if now.Uid != [4]uint32{c.UID, c.EUID, c.SUID, c.FSUID} || now.Gid != [4]uint32{c.GID, c.EGID, c.SGID, c.FSGID} {
+		var u, g [4]uint64
+		for i := range u {
+			if u[i], err = r.users.uid([4]uint32{c.UID, c.EUID, c.SUID, c.FSUID}[i]); err != nil {
+				return b, err
+			}
+			if g[i], err = r.users.gid([4]uint32{c.GID, c.EGID, c.SGID, c.FSGID}[i]); err != nil {
+				return b, err
+			}
+		}
 		b.add("keep capabilities", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1)
-		b.add("set group ids", unix.SYS_SETRESGID, uint64(c.GID), uint64(c.EGID), uint64(c.SGID))
-		b.add("set filesystem group id", unix.SYS_SETFSGID, uint64(c.FSGID))
-		b.add("set user ids", unix.SYS_SETRESUID, uint64(c.UID), uint64(c.EUID), uint64(c.SUID))
-		b.add("set filesystem user id", unix.SYS_SETFSUID, uint64(c.FSUID))
+		b.add("set group ids", unix.SYS_SETRESGID, g[0], g[1], g[2])
+		b.add("set filesystem group id", unix.SYS_SETFSGID, g[3])
+		b.add("set user ids", unix.SYS_SETRESUID, u[0], u[1], u[2])
+		b.add("set filesystem user id", unix.SYS_SETFSUID, u[3])
 	}
 	capset := func(off int, effective, permitted, inheritable uint64) {
 		putWord32(data[off:], capHeader)

@@ -66,6 +66,9 @@ func (r *restorer) catch(ctx context.Context, c Container) error {
 	if err := r.readEnviron(); err != nil {
 		return err
 	}
+	if err := r.meetUsers(); err != nil {
+		return err
+	}
 	if r.space, err = ns.Start(c.Init, ns.Mount|ns.UTS|ns.IPC|ns.Net); err != nil {
 		return err
 	}

@@ -43,6 +43,8 @@ type restorer struct {
 	// kinds are the restorers of files by the type of their record.
 	kinds map[reflect.Type]*fileKind
 	pids  *agent.Agent
+	// users are the container's.
+	users users
 	// carried is the buffer of pages on their way into a task.
 	carried []byte
 	// cursor is the number of the last fork, 0 where others fork as well.

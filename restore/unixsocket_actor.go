@@ -164,6 +164,10 @@ func (u *unixSockets) run(who *identity, files []*os.File, what deed) (*task, er
 	if t == nil {
 		return nil, u.runHere(who, files, what)
 	}
+	inner, known := who.inside(&u.r.users)
+	if !known {
+		return nil, u.runHere(who, files, what)
+	}
 	fds, err := u.r.send(t, files)
 	if err != nil {
 		return nil, err
@@ -174,10 +178,13 @@ func (u *unixSockets) run(who *identity, files []*os.File, what deed) (*task, er
 	}
 	data, at := t.arena.Data()
 	b := &batch{}
-	now := &identity{uid: status.Uid[1], gid: status.Gid[1], groups: status.Groups}
-	become(b, now, who, data[groupsOff:], at+groupsOff)
+	now, known := (&identity{uid: status.Uid[1], gid: status.Gid[1], groups: status.Groups}).inside(&u.r.users)
+	if !known {
+		return nil, fmt.Errorf("process %d: its users are not those of the container: %w", t.pid, ErrUnfit)
+	}
+	become(b, now, inner, data[groupsOff:], at+groupsOff)
 	what(b, fds, data, at)
-	become(b, who, now, data[groupsOff+groupsRoom:], at+groupsOff+groupsRoom)
+	become(b, inner, now, data[groupsOff+groupsRoom:], at+groupsOff+groupsRoom)
 	for _, fd := range fds {
 		b.add("close", unix.SYS_CLOSE, uint64(fd))
 	}
@@ -185,6 +192,19 @@ func (u *unixSockets) run(who *identity, files []*os.File, what deed) (*task, er
 		return nil, fmt.Errorf("as process %d, user %d: %w", who.pid, who.uid, err)
 	}
 	return t, nil
+}
+
+// inside is an identity as the tasks of the container have to name it; one that has no numbers there is not theirs.
+func (i *identity) inside(in *users) (*identity, bool) {
+	uid, known := in.uids.Inside(i.uid)
+	gid, same := in.gids.Inside(i.gid)
+	known = known && same
+	inner := &identity{pid: i.pid, uid: uid, gid: gid, groups: make([]uint32, len(i.groups))}
+	for n, g := range i.groups {
+		inner.groups[n], same = in.gids.Inside(g)
+		known = known && same
+	}
+	return inner, known
 }
 
 // Lists of groups stand in the room for arguments behind what deeds put there.

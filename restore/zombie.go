@@ -94,8 +94,16 @@ func (r *restorer) costume(t *task) error {
 	copy(data, t.rec.Comm+"\x00")
 	var b batch
 	b.add("set name", unix.SYS_PRCTL, unix.PR_SET_NAME, at)
-	b.add("set group id", unix.SYS_SETRESGID, uint64(t.rec.GID), uint64(t.rec.GID), uint64(t.rec.GID))
-	b.add("set user id", unix.SYS_SETRESUID, uint64(t.rec.UID), uint64(t.rec.UID), uint64(t.rec.UID))
+	gid, err := r.users.gid(t.rec.GID)
+	if err != nil {
+		return err
+	}
+	uid, err := r.users.uid(t.rec.UID)
+	if err != nil {
+		return err
+	}
+	b.add("set group id", unix.SYS_SETRESGID, gid, gid, gid)
+	b.add("set user id", unix.SYS_SETRESUID, uid, uid, uid)
 	return b.run(t, t.threads[0])
 }
 

@@ -1,5 +1,7 @@
 package specs
 
+import "math"
+
 // FormatVersion is the major version of the image format. A reader refuses a
 // newer one.
 const FormatVersion = 1
@@ -55,6 +57,25 @@ type Header struct {
 	// XComponents tells where the components of the extended state beyond x87 and SSE stand (CPUID leaf 0xd): makers of processors
 	// have different places for them.
 	XComponents []XComponent `cbor:"24,keyasint,omitempty"`
+	// UIDMap and GIDMap are those of the container's user namespace (user_namespaces(7)), none if it has none of its own.
+	// All numbers of users and groups in the image are those outside.
+	UIDMap []IDRange `cbor:"25,keyasint,omitempty"`
+	GIDMap []IDRange `cbor:"26,keyasint,omitempty"`
+}
+
+// IDRange is a line of /proc/PID/uid_map or gid_map: Count users or groups, from Inside on in the
+// container and from Outside on around it.
+type IDRange struct {
+	Inside  uint32 `cbor:"1,keyasint,omitempty"`
+	Outside uint32 `cbor:"2,keyasint,omitempty"`
+	Count   uint32 `cbor:"3,keyasint,omitempty"`
+}
+
+// maxIDRanges is UID_GID_MAP_MAX_EXTENTS (include/linux/user_namespace.h).
+const maxIDRanges = 340
+
+func idRange(r *IDRange) error {
+	return first(within("count", r.Count, 1, math.MaxUint32-max(r.Inside, r.Outside)))
 }
 
 // RecordType implements Record.
@@ -96,6 +117,8 @@ func (h *Header) Validate() error {
 		each("component of the processor state", h.XComponents, func(c *XComponent) error {
 			return first(within("number", c.Number, 2, 63), within("offset", c.Offset, 0, maxXState), within("size", c.Size, 0, maxXState))
 		}),
+		atMost("users of the container", len(h.UIDMap), maxIDRanges), each("users of the container", h.UIDMap, idRange),
+		atMost("groups of the container", len(h.GIDMap), maxIDRanges), each("groups of the container", h.GIDMap, idRange),
 		each("feature", h.CPU, func(s *string) error { return text("name", *s, 64) }),
 		each("mount", h.Mounts, func(m *Mount) error {
 			return first(path("point", m.Point), text("type", m.FSType, 256), text("source", m.Source, MaxPath), text("root", m.Root, MaxPath))

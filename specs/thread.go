@@ -60,7 +60,7 @@ type Sleep struct {
 }
 
 // Creds are the credentials of a thread (credentials(7), capabilities(7)) as
-// numbers of its own user namespace.
+// numbers outside of the container (Header.UIDMap).
 type Creds struct {
 	UID   uint32 `cbor:"1,keyasint,omitempty"`
 	EUID  uint32 `cbor:"2,keyasint,omitempty"`

@@ -62,6 +62,10 @@ func (r *Rig) New(t TB, config Config) *Container {
 	}
 	must(t, os.Chmod(c.StateDir, 0o777), "open /state to every user")
 	must(t, makeRootfs(c.Rootfs, config.HostUsr), "make rootfs")
+	if config.UserNS || UserNS() {
+		must(t, giveAway(c.Rootfs), "give the rootfs to the container's root")
+		must(t, giveAway(c.StateDir), "give /state to the container's root")
+	}
 	must(t, writeSpec(c.Bundle, c.spec(config)), "write config.json")
 	t.Cleanup(c.remove)
 	return c

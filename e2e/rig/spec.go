@@ -23,6 +23,7 @@ type Config struct {
 	HostUsr    bool              // see the host's programs, read-only, rather than busybox alone
 	Mounts     []specs.Mount     // beside the usual ones
 	Unconfined bool              // without the usual seccomp filter
+	UserNS     bool              // with a user namespace, as every container if UserNS() says so
 	Edit       func(*specs.Spec) // last word on config.json
 }
 
@@ -92,6 +93,9 @@ func (c *Container) spec(config Config) *specs.Spec {
 	}
 	if config.Unconfined {
 		spec.Linux.Seccomp = nil
+	}
+	if config.UserNS || UserNS() {
+		mapUsers(spec)
 	}
 	if config.UID == 0 {
 		spec.Process.Capabilities.Effective = caps

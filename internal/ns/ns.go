@@ -17,7 +17,9 @@
 //  5. with [Root], chroot(2) goes on to the task's own root, which differs
 //     from 4 for a task that has called chroot(2) itself and for containers
 //     made without pivot_root;
-//  6. when the closures are done the goroutine ends while it is locked, and
+//  6. where the task has a user namespace of its own, what the closures make belongs to the superuser of
+//     that ([userns]);
+//  7. when the closures are done the goroutine ends while it is locked, and
 //     the runtime throws the thread away with all that was changed.
 //
 // User and time namespaces cannot be joined by a program of several threads,

@@ -3,8 +3,10 @@ package ns
 import (
 	"errors"
 	"fmt"
-	"github.com/rethaw/rethaw/internal/osthread"
+	"io/fs"
 	"sync"
+
+	"github.com/rethaw/rethaw/internal/osthread"
 )
 
 // ErrClosed is returned by Do after Close.
@@ -20,6 +22,7 @@ type Thread struct {
 	quit  chan struct{} // closed by Close
 	gone  chan struct{} // closed when the thread takes no more calls
 	once  sync.Once
+	owner owner
 }
 
 type call struct {
@@ -41,7 +44,7 @@ func Start(pid int, kinds Kinds) (*Thread, error) {
 		joined := make(chan error)
 		go osthread.Run(func() {
 			defer close(t.gone)
-			err := join(pid, kinds)
+			err := t.join(pid, kinds)
 			joined <- err
 			if err == nil {
 				t.serve()
@@ -53,6 +56,20 @@ func Start(pid int, kinds Kinds) (*Thread, error) {
 		return nil, fmt.Errorf("join namespaces %s of task %d: %w", kinds, pid, err)
 	}
 	return t, nil
+}
+
+// join makes the calling thread one of the task's namespaces.
+func (t *Thread) join(pid int, kinds Kinds) (err error) {
+	if kinds&Mount != 0 {
+		// While our own /proc is in sight. That the task is gone is told below.
+		if t.owner, err = ownerFor(pid); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := join(pid, kinds); err != nil {
+		return err
+	}
+	return t.owner.adopt()
 }
 
 // Do calls f on the thread and returns what f returns, or ErrClosed. Calls
@@ -79,7 +96,7 @@ func (t *Thread) serve() {
 	for {
 		select {
 		case c := <-t.calls:
-			c.run()
+			c.run(t.owner)
 		case <-t.quit:
 			return
 		}
@@ -88,8 +105,11 @@ func (t *Thread) serve() {
 
 // run answers even if f never returns because it ends its goroutine, as
 // testing.T.FailNow does.
-func (c call) run() {
+func (c call) run(o owner) {
 	err := errExited
 	defer func() { c.done <- err }()
-	err = c.f()
+	if err = o.take(); err == nil {
+		err = errExited
+		err = c.f()
+	}
 }
