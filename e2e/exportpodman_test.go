@@ -130,6 +130,26 @@ func TestPodmanExport(t *testing.T) {
 	}
 }
 
+// TestPodmanExportUserNamespace: the container's users are others on the host, in its root filesystem too.
+func TestPodmanExportUserNamespace(t *testing.T) {
+	t.Parallel()
+	p, q := twoStores(t)
+	name, file := p.Name("foreigners"), filepath.Join(t.TempDir(), "export")
+	p.Make("run", name, []string{"--detach", "--network", "none", "--uidmap", "0:200000:5000", "--gidmap", "0:300000:5000", "--tmpfs", "/scratch"}, changing()...)
+	h := podmanHost{p, name}
+	nonce := nonceOf(t, h)
+	const owned = "stat -c '%u %g' /scratch/f /root/f /etc/passwd"
+	inside(t, h, "echo x > /scratch/f; chown 7:8 /scratch/f; echo y > /root/f; chown 9:10 /root/f; chown 11:12 /etc/passwd")
+	before, owners := inside(t, h, census), inside(t, h, owned)
+	ok(t, p.Rethaw("checkpoint", "--export", file, name))
+	ok(t, q.Rethaw("restore", "--runtime", "podman", "--detach", "--import", file))
+	there := podmanHost{q, name}
+	if got := inside(t, there, owned); got != owners {
+		t.Errorf("owners are %q, were %q", got, owners)
+	}
+	assertCarried(t, there, nonce, before)
+}
+
 // TestPodmanImportTakesBack: what fails leaves neither container nor volume.
 func TestPodmanImportTakesBack(t *testing.T) {
 	t.Parallel()

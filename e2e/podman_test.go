@@ -277,3 +277,31 @@ func freePort(t *testing.T) int {
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }
+
+// TestPodmanUserNamespace: the container's users are others on the host (--uidmap), and so are the owners of what it has in
+// its tmpfs.
+func TestPodmanUserNamespace(t *testing.T) {
+	t.Parallel()
+	p := thePodman(t)
+	name := p.Name("users")
+	flags := []string{"--detach", "--network", "none", "--uidmap", "0:200000:5000", "--gidmap", "0:300000:5000", "--user", "1000:1000", "--tmpfs", "/scratch:mode=1777"}
+	p.Make("run", name, flags, "/bin/sh", "-c", "echo mine >/scratch/file; i=0; while :; do echo tick $i; i=$((i+1)); sleep 0.1; done")
+	awaitLog(t, p, name)
+	for range rounds {
+		ok(t, p.Rethaw("checkpoint", name))
+		ok(t, p.Rethaw("restore", "--detach", name))
+		awaitLog(t, p, name)
+		if said := p.Must("exec", name, "/bin/stat", "-c", "%u %g", "/scratch/file"); said != "1000 1000" {
+			t.Errorf("the file belongs to %q, not to 1000 1000", said)
+		}
+		status, err := os.ReadFile("/proc/" + p.State(name, "{{.State.Pid}}") + "/status")
+		if err != nil || !strings.Contains(string(status), "Uid:\t201000\t201000\t201000\t201000\n") || !strings.Contains(string(status), "Gid:\t301000\t301000\t301000\t301000\n") {
+			t.Errorf("its users are others: %v\n%s", err, status)
+		}
+	}
+	for i, line := range strings.Fields(strings.ReplaceAll(p.Must("logs", name), "tick", "")) {
+		if line != fmt.Sprint(i) {
+			t.Fatalf("line %d of the log is %q: the count did not go on", i, line)
+		}
+	}
+}

@@ -23,7 +23,7 @@ func (c *podmanConfig) remakable() error {
 		{c.Rootfs != "", "was made from a root filesystem (--rootfs), not from a podman image"},
 		{len(c.Dependencies) > 0 || len(h.VolumesFrom) > 0, "depends on other containers"},
 		{borrowed(h.NetworkMode, h.IpcMode, h.PidMode, h.UTSMode), "shares a namespace with another container, or with a process"},
-		{h.UsernsMode != "" && h.UsernsMode != "host", "has a user namespace"},
+		{h.UsernsMode != "" && h.UsernsMode != "host" && len(h.IDMappings.UidMap) == 0, "has a user namespace whose mappings podman does not tell"},
 		{len(c.Config.Secrets) > 0, "uses secrets"},
 		{len(h.BlkioWeightDevice)+len(h.BlkioDeviceReadBps)+len(h.BlkioDeviceWriteBps)+len(h.BlkioDeviceReadIOps)+len(h.BlkioDeviceWriteIOps) > 0,
 			"has limits for single block devices"},

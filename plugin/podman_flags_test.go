@@ -42,6 +42,7 @@ func TestRemaking(t *testing.T) {
 		{"ports", `{"HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"::1","HostPort":"8080"},{"HostIp":"","HostPort":"81"}]}}}`, []string{"--publish=[::1]:8080:80/tcp", "--publish=:81:80/tcp"}, nil},
 		{"mounts", `{"Mounts":[{"Type":"bind","Source":"/a","Destination":"/b","Options":["rbind"],"Propagation":"rprivate"},{"Type":"volume","Name":"v","Source":"/x","Destination":"/c","RW":true}]}`,
 			[]string{"--volume=/a:/b:ro,rbind,rprivate", "--volume=v:/c:rw"}, nil},
+		{"users", `{"HostConfig":{"UsernsMode":"private","IDMappings":{"UidMap":["0:1000:10","10:5:1"],"GidMap":["0:2000:11"]}}}`, []string{"--uidmap=0:1000:10", "--uidmap=10:5:1", "--gidmap=0:2000:11"}, nil},
 		{"restart", `{"HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}}}`, []string{"--restart=on-failure:3"}, nil},
 		{"read-only", `{"HostConfig":{"ReadonlyRootfs":true,"Tmpfs":{"/t":"rw"}}}`, []string{"--read-only --read-only-tmpfs=false", "--tmpfs=/t:rw"}, nil},
 		{"limits", `{"HostConfig":{"Memory":5,"PidsLimit":7,"MemorySwappiness":-1,"Ulimits":[{"Name":"RLIMIT_NOFILE","Soft":1,"Hard":2}]}}`,

@@ -100,6 +100,8 @@ type podmanHostConfig struct {
 		Soft, Hard int64
 	}
 	CgroupConf map[string]string
+	// IDMappings are INSIDE:OUTSIDE:COUNT, as --uidmap takes them.
+	IDMappings struct{ UidMap, GidMap []string }
 }
 
 // looseText is a text, or a number or a list that stands for one.

@@ -16,6 +16,8 @@ func (r *remaking) namespaces() []string {
 	for _, n := range []struct{ option, mode string }{{"ipc", h.IpcMode}, {"pid", h.PidMode}, {"uts", h.UTSMode}, {"cgroupns", h.CgroupMode}} {
 		list = optional(list, n.option, n.mode)
 	}
+	list = each(list, "uidmap", h.IDMappings.UidMap)
+	list = each(list, "gidmap", h.IDMappings.GidMap)
 	if h.UTSMode != "host" {
 		list = optional(list, "hostname", r.Config.Hostname)
 	}
