@@ -41,6 +41,9 @@ func TestUserNamespaceOther(t *testing.T) {
 	t.Parallel()
 	p := theRig(t).RunProgram(t, "credentials", rig.Config{UserNS: true})
 	p.Checkpoint()
+	if r := p.TryRethaw("inspect", p.Image); !strings.Contains(r.Stdout, "0 100000 1048576 (inside, outside, count)") {
+		t.Errorf("inspect does not tell of the users: %s%s", r.Stdout, r.Stderr)
+	}
 	var mapped specs.Linux
 	for name, change := range map[string]func(l *specs.Linux){
 		"other users":  func(l *specs.Linux) { l.UIDMappings[0].HostID++ },

@@ -12,6 +12,8 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/rethaw/rethaw/image"
+	"github.com/rethaw/rethaw/internal/userns"
+	"github.com/rethaw/rethaw/restore"
 	"github.com/rethaw/rethaw/specs"
 )
 
@@ -39,6 +41,7 @@ func (v view) print(w io.Writer, img *image.Reader) error {
 	if h.Host {
 		of = "process tree " + h.Container + " of the host"
 	}
+	users, groups := restore.UserMaps(h)
 	lines := [][2]string{
 		{"image", fmt.Sprintf("%s (%s beside image.rt)", v.path, humanize.IBytes(uint64(bytes)))},
 		{"digest", v.digest},
@@ -48,6 +51,8 @@ func (v view) print(w io.Writer, img *image.Reader) error {
 		{"taken", time.Unix(0, h.Created).Format(time.RFC3339) + " by rethaw " + h.Tool},
 		{"kernel", h.Release + " " + h.Machine},
 		{"processor", fmt.Sprintf("pages of %d bytes, xstate of %d bytes, features %#x", h.PageSize, h.XStateSize, h.XFeatures)},
+		{"users", mapping(users)},
+		{"groups", mapping(groups)},
 		{"tasks", fmt.Sprintf("%s, %s", counted(len(tasks), "task"), counted(threads, "thread"))},
 		{"objects", objects(img)},
 	}
@@ -63,6 +68,14 @@ func (v view) print(w io.Writer, img *image.Reader) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// mapping tells of the users of a user namespace, nothing of ours.
+func mapping(m userns.Map) string {
+	if len(m) == 0 {
+		return ""
+	}
+	return m.String() + " (inside, outside, count)"
 }
 
 // objects counts the records that are no tasks, by type.
