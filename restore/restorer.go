@@ -47,8 +47,8 @@ type restorer struct {
 	users users
 	// carried is the buffer of pages on their way into a task.
 	carried []byte
-	// cursor is the number of the last fork, 0 where others fork as well.
-	cursor    int32
+	// lastFork is the number of the last fork, 0 where others fork as well.
+	lastFork  int32
 	reopen    reopener
 	ipc       ipcSpace
 	place     places
@@ -109,18 +109,15 @@ func (r *restorer) within(f func() error) error {
 	return r.space.Do(f)
 }
 
-// setNextPID has the next fork in the container get this number, as it does by itself if it follows the last one.
+// setNextPID has the next fork in the container get this number.
 func (r *restorer) setNextPID(pid int32) error {
-	if r.cursor != 0 && pid == r.cursor+1 {
-		return nil
-	}
 	return r.pids.SetNext(int(pid), 0)
 }
 
 // forked tells which number the last fork got.
 func (r *restorer) forked(pid int32) {
 	if !r.img.Header().Host {
-		r.cursor = pid
+		r.lastFork = pid
 	}
 }
 
