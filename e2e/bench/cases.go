@@ -60,9 +60,8 @@ func (b *bench) trivial() {
 	b.goal("trivial container: restore above create and start", ms(above), above <= restoreGoal, "at most "+ms(restoreGoal))
 }
 
-// redis measures a server with 100 MB of data, left running. The plain write makes a new file, so the dump that
-// is held against it makes a new image; what it takes to replace one is told beside it.
-func (b *bench) redis() {
+// redisWith runs a server with so many keys of a thousand bytes.
+func (b *bench) redisWith(keys int) *rig.Container {
 	c := b.rig.New(b, rig.Config{
 		Args: []string{"/usr/bin/redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
 			"--enable-debug-command", "yes", "--dir", "/tmp"},
@@ -72,9 +71,54 @@ func (b *bench) redis() {
 	rig.Eventually(b, 30*time.Second, "redis to listen", func() bool {
 		return c.Exec("/usr/bin/redis-cli", "ping").Code == 0
 	})
-	if r := c.Exec("/usr/bin/redis-cli", "debug", "populate", "100000", "key", "1000"); r.Code != 0 {
+	if r := c.Exec("/usr/bin/redis-cli", "debug", "populate", strconv.Itoa(keys), "key", "1000"); r.Code != 0 {
 		b.Fatalf("%v", r)
 	}
+	return c
+}
+
+// large measures a server with ten times as much, left running, and then killed and restored.
+func (b *bench) large() {
+	c := b.redisWith(1_000_000)
+	var frozen, dump, killed, write, restore []time.Duration
+	var size int64
+	for i := range min(b.runs, largeRuns) + 1 {
+		if err := os.RemoveAll(c.Image); err != nil {
+			b.Fatalf("%v", err)
+		}
+		b.settle()
+		done, stats := c.CheckpointStats("--leave-running")
+		size = c.ImageSize()
+		b.settle()
+		plain := b.plainWrite(filepath.Dir(c.Bundle), size)
+		if err := os.RemoveAll(c.Image); err != nil {
+			b.Fatalf("%v", err)
+		}
+		b.settle()
+		ended := c.Checkpoint()
+		restored := c.Restore()
+		if i == 0 {
+			continue
+		}
+		frozen = append(frozen, time.Duration(stats.Frozen)*time.Microsecond)
+		dump, killed = append(dump, done.Took), append(killed, ended.Took)
+		write, restore = append(write, plain), append(restore, restored.Took)
+	}
+	b.note("redis with 1 GB: size of the image", mb(size))
+	b.note("redis with 1 GB: frozen, and left running (-R)", ms(median(frozen)))
+	b.note("redis with 1 GB: plain write and fsync of as many bytes", ms(median(write)))
+	b.note("redis with 1 GB: rethaw checkpoint -R, all of it", ms(median(dump)))
+	b.note("redis with 1 GB: rethaw checkpoint, all of it", ms(median(killed)))
+	b.note("redis with 1 GB: rethaw restore, all of it", ms(median(restore)))
+}
+
+// largeRuns is in how many rounds that is done, at most: each writes three times.
+const largeRuns = 5
+
+// redis measures a server with 100 MB of data, left running. The plain write makes a new file, so the dump that
+// is held against it makes a new image; what it takes to replace one is told beside it.
+func (b *bench) redis() {
+	c := b.redisWith(100_000)
 	var dump, replace, write, frozen, restore []time.Duration
 	var size int64
 	for i := range b.runs + 1 {

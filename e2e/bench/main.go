@@ -25,7 +25,7 @@ func main() {
 func run() int {
 	binary := flag.String("rethaw", "", "rethaw to be measured (default: one built from the source)")
 	runs := flag.Int("runs", 10, "rounds of which the median is taken")
-	only := flag.String("only", "", "part to measure alone: trivial, redis or many")
+	only := flag.String("only", "", "part to measure alone: trivial, redis, large or many")
 	report := flag.String("o", "", "file that the table is written to as well, such as docs/bench.md")
 	flag.Parse()
 	if *binary != "" {
@@ -76,7 +76,7 @@ func (b *bench) measure() (code int) {
 	for _, part := range []struct {
 		name    string
 		measure func()
-	}{{"trivial", b.trivial}, {"redis", b.redis}, {"many", b.many}} {
+	}{{"trivial", b.trivial}, {"redis", b.redis}, {"large", b.large}, {"many", b.many}} {
 		if b.only == "" || b.only == part.name {
 			part.measure()
 		}
