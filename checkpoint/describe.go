@@ -177,7 +177,9 @@ func (d *dump) registers(p *process, th *thread) (ptrace.Registers, error) {
 		return home, err
 	}
 	if inject.Interrupted(&home) {
-		s, err := d.frozen.watch.Stopped(p.pid, th.tid, th.sleep, sleeping.CallOf(&home), th.stopped)
+		call := sleeping.CallOf(&home)
+		call.Switches = th.status.VoluntaryCtxtSwitches
+		s, err := d.frozen.watch.Stopped(p.pid, th.tid, th.sleep, call, th.stopped)
 		switch {
 		case err == nil:
 			th.left = &specs.Sleep{Syscall: int32(s.Syscall), Left: s.Left}

@@ -10,6 +10,8 @@ import (
 type Reader struct {
 	small, large, gather *program
 	layout               *layout
+	// stopped are the task_structs of the threads that States has met, by their numbers.
+	stopped map[int]uint64
 	pages
 }
 

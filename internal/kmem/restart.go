@@ -16,13 +16,15 @@ const (
 // RestartEnd tells when the call of a stopped thread ends that goes on by restart_syscall(2): in nanoseconds of a
 // clock. It has a meaning only as long as the registers show ERESTART_RESTARTBLOCK.
 func (r *Reader) RestartEnd(tid int, kind RestartKind) (clock int32, end int64, err error) {
-	l, err := r.threadLayout()
-	if err != nil {
-		return 0, 0, err
-	}
-	task, err := r.leader(tid, &l)
-	if err != nil {
-		return 0, 0, err
+	task, known := r.stopped[tid]
+	if !known {
+		l, err := r.threadLayout()
+		if err != nil {
+			return 0, 0, err
+		}
+		if task, err = r.leader(tid, &l); err != nil {
+			return 0, 0, err
+		}
 	}
 	block, err := r.Follow(task, "task_struct.restart_block&")
 	if err != nil {

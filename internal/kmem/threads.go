@@ -78,7 +78,7 @@ func (r *Reader) threadLayout() (threadLayout, error) {
 const sizeofUpid = 16
 
 // States reads what is kept of all threads of a process, the leader first, in the order in which they
-// were made. They must be stopped.
+// were made. They must be stopped, and stay so while the reader is asked about them.
 func (r *Reader) States(pid int) ([]Thread, error) {
 	l, err := r.threadLayout()
 	if err != nil {
@@ -94,11 +94,15 @@ func (r *Reader) States(pid int) ([]Thread, error) {
 	}
 	at, err := r.Word(head)
 	var all []Thread
+	if r.stopped == nil {
+		r.stopped = map[int]uint64{}
+	}
 	for ; err == nil && at != head; at, err = r.Word(at) {
 		var t Thread
 		if t, err = r.thread(at-l.node, &l); err != nil {
 			break
 		}
+		r.stopped[t.TID] = at - l.node
 		if all = append(all, t); len(all) > maxThreads {
 			return nil, fmt.Errorf("threads of task %d: the list has no end", pid)
 		}

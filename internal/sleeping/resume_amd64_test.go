@@ -39,7 +39,7 @@ func TestInterrupt(t *testing.T) {
 			if err := unix.PtraceGetRegs(s.tid, &regs); err != nil {
 				t.Fatal(err)
 			}
-			call := CallOf(&regs)
+			call := callOf(t, s, &regs)
 			if told, err := knowing.Stopped(s.pid, s.tid, &light, call, stopped); err != nil {
 				t.Error(err)
 			} else if off := time.Duration(stopped + told.Left - s.start - int64(d)); off.Abs() > allowed {
@@ -117,14 +117,14 @@ func movedOn(t testing.TB) {
 	if err := unix.PtraceGetRegs(s.tid, &regs); err != nil {
 		t.Fatal(err)
 	}
-	got, err := w.Stopped(s.pid, s.tid, &before, CallOf(&regs), stopped)
+	got, err := w.Stopped(s.pid, s.tid, &before, callOf(t, s, &regs), stopped)
 	if err != nil || got.Left != int64(d) || got.Precision != Bound {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if w.Kernel = kernelOf(t); w.Kernel == nil {
 		return
 	}
-	got, err = w.Stopped(s.pid, s.tid, nil, CallOf(&regs), stopped)
+	got, err = w.Stopped(s.pid, s.tid, nil, callOf(t, s, &regs), stopped)
 	if off := time.Duration(stopped + got.Left - s.start - int64(d)); err != nil || got.Precision != Exact || off.Abs() > allowed {
 		t.Errorf("with the kernel's memory, off by %v: %+v, %v", off, got, err)
 	}
@@ -157,4 +157,15 @@ func interrupt(t testing.TB, tid int) int64 {
 		t.Fatalf("status %#x, %v", status, err)
 	}
 	return at
+}
+
+// callOf is CallOf with the count of switches.
+func callOf(t testing.TB, s *sleeper, regs *unix.PtraceRegs) Call {
+	t.Helper()
+	call := CallOf(regs)
+	var err error
+	if call.Switches, err = (thread{s.pid, s.tid}).slept(); err != nil {
+		t.Fatal(err)
+	}
+	return call
 }

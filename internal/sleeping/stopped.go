@@ -13,9 +13,11 @@ type Call struct {
 	Args [6]uint64
 	Ret  int64 // rax: what it returned, or would have
 	SP   uint64
+	// Switches counts how often the thread has gone to sleep up to its stop (voluntary_ctxt_switches of proc_pid_status(5)).
+	Switches uint64
 }
 
-// Stopped is told what the registers of the thread are after the stop, and
+// Stopped is told what the registers of the thread (CallOf) and its count of switches are after the stop, and
 // returns its sleep as it was at the moment of the interruption: stopped, in
 // CLOCK_MONOTONIC, a time not later than that.
 //
@@ -36,11 +38,7 @@ func (w *Watch) stopped(t thread, before *Sleep, call Call, stopped int64) (Slee
 		(call.NR == before.Syscall || call.NR == unix.SYS_RESTART_SYSCALL && before.Restarted)
 	if same && !before.held {
 		// The stop itself is one more.
-		n, err := t.slept()
-		if err != nil {
-			return Sleep{}, err
-		}
-		same = n <= before.Switches+1
+		same = call.Switches <= before.Switches+1
 	}
 	var s Sleep
 	if same {
