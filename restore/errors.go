@@ -8,7 +8,8 @@ import (
 // ErrUnfit means that the image does not fit this machine, kernel or container.
 var ErrUnfit = errors.New("image does not fit here")
 
-// ErrPIDTaken means that a pid of a host tree belongs to somebody else.
+// ErrPIDTaken means that a number of the tree belongs to somebody else: to another task of the host, or to one that came into the
+// container while the tree was made.
 var ErrPIDTaken = errors.New("pid is taken")
 
 // ErrNotStarted means that the fresh container ended before its start.

@@ -109,18 +109,6 @@ func (r *restorer) within(f func() error) error {
 	return r.space.Do(f)
 }
 
-// setNextPID has the next fork in the container get this number.
-func (r *restorer) setNextPID(pid int32) error {
-	return r.pids.SetNext(int(pid), 0)
-}
-
-// forked tells which number the last fork got.
-func (r *restorer) forked(pid int32) {
-	if !r.img.Header().Host {
-		r.lastFork = pid
-	}
-}
-
 // freePID gives a number that no task of the image has.
 func (r *restorer) freePID() int32 {
 	r.place.lastFree++

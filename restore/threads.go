@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/procfs"
@@ -57,8 +58,9 @@ func (r *restorer) makeThreadsOf(t *task) error {
 }
 
 // cloneAll makes threads in the order of their numbers. Of numbers that follow each other only
-// the first has to be set: nobody else forks in the container.
+// the first has to be set, if nobody else forks in the container: those that come after somebody's are made again.
 func (r *restorer) cloneAll(t *task, wanted []*thread) error {
+	deadline := time.Now().Add(strangerPatience)
 	for len(wanted) > 0 {
 		first := wanted[0].rec.TID
 		n := 1
@@ -75,15 +77,25 @@ func (r *restorer) cloneAll(t *task, wanted []*thread) error {
 		if err := t.arena.RunToError(t.leader(), calls); err != nil {
 			return err
 		}
+		wrong := map[int32]bool{}
 		for i := range calls {
 			if calls[i].Failed() {
 				return fmt.Errorf("thread %d: %w", first+int32(i), unix.Errno(-calls[i].Ret))
 			}
-			if got, want := calls[i].Ret, int64(first)+int64(i); got != want {
-				return fmt.Errorf("new thread has number %d instead of %d: something else forks in the container", got, want)
+			if got := int32(calls[i].Ret); got != first+int32(i) {
+				wrong[got] = true
 			}
 		}
-		r.forked(first + int32(n) - 1)
+		// Numbers only grow: all behind the first wrong one are wrong.
+		if n -= len(wrong); len(wrong) > 0 {
+			if err := r.discardThreads(t, wrong); err != nil {
+				return err
+			}
+			if time.Now().After(deadline) {
+				return takenError(first + int32(n))
+			}
+		}
+		r.lastFork = 0
 		wanted = wanted[n:]
 	}
 	return nil

@@ -2,9 +2,7 @@ package restore
 
 import (
 	"errors"
-	"fmt"
 	"slices"
-	"time"
 
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/internal/inject"
@@ -187,63 +185,4 @@ func (r *restorer) fork(parent, child *task) error {
 		return taskError("fork", child, err)
 	}
 	return r.grow(child)
-}
-
-// forkTries is how often a task is forked whose number somebody else has taken in between: `runc exec` of a health check,
-// say, whose tasks live shortly.
-const forkTries = 4
-
-// clone runs clone(2) in a task so that the new task gets the number want, and
-// returns its host number. A number that follows the last one comes by itself.
-func (r *restorer) clone(t *task, want int32, flags uint64) (int, error) {
-	for try := 1; ; try++ {
-		if try > 1 || r.lastFork == 0 || want != r.lastFork+1 {
-			if err := r.setNextPID(want); err != nil {
-				return 0, err
-			}
-		}
-		tid, got, err := r.cloneOnce(t, flags)
-		if err != nil {
-			return 0, err
-		}
-		if got == want {
-			r.forked(want)
-			return tid, nil
-		}
-		if err := r.discard(t, tid, got); err != nil {
-			return 0, err
-		}
-		if try == forkTries {
-			return 0, fmt.Errorf("new task has pid %d instead of %d: something else forks in the container", got, want)
-		}
-	}
-}
-
-// cloneOnce runs clone(2) and returns the numbers of the new task on the host and in the container.
-func (r *restorer) cloneOnce(t *task, flags uint64) (tid int, number int32, err error) {
-	calls := []inject.Call{{Nr: unix.SYS_CLONE, Args: [6]uint64{flags}}}
-	err = t.arena.Run(t.leader(), calls, func(s ptrace.Stop) error {
-		var err error
-		switch s.Event {
-		case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK, unix.PTRACE_EVENT_CLONE:
-			tid, err = t.leader().EventMessage()
-		}
-		return err
-	})
-	if err == nil && calls[0].Failed() {
-		err = unix.Errno(-calls[0].Ret)
-	}
-	return tid, int32(calls[0].Ret), err
-}
-
-// discard ends a new task, the child of t, and has t reap it.
-func (r *restorer) discard(t *task, tid int, number int32) error {
-	if err := unix.Kill(tid, unix.SIGKILL); err != nil {
-		return err
-	}
-	if err := ptrace.Bury([]*ptrace.Thread{ptrace.Attached(tid)}, 20*time.Second); err != nil {
-		return err
-	}
-	_, err := r.call(t, unix.SYS_WAIT4, uint64(number), 0, unix.WALL, 0)
-	return err
 }
