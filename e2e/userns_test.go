@@ -21,7 +21,7 @@ func TestUserNamespace(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
-	tests := []string{"TestPrograms", "TestPython", "TestRedis", "TestNginx", "TestStreamRedis"}
+	tests := []string{"TestPrograms", "TestPython", "TestRedis", "TestNginx", "TestStreamRedis", "TestHookTriggers", "TestHookExplicit"}
 	cmd := exec.Command(os.Args[0], "-test.v", "-test.timeout=5m", "-test.parallel=2", "-test.run=^("+strings.Join(tests, "|")+")$")
 	cmd.Env = append(os.Environ(), "RETHAW_E2E_USERNS=1")
 	out, err := cmd.CombinedOutput()
