@@ -60,6 +60,7 @@ func (r *restorer) makeThreadsOf(t *task) error {
 // cloneAll makes threads in the order of their numbers. Of numbers that follow each other only
 // the first has to be set, if nobody else forks in the container: those that come after somebody's are made again.
 func (r *restorer) cloneAll(t *task, wanted []*thread) error {
+	r.lastFork = 0 // what is forked after these threads needs its number set
 	deadline := time.Now().Add(strangerPatience)
 	for len(wanted) > 0 {
 		first := wanted[0].rec.TID
@@ -91,11 +92,12 @@ func (r *restorer) cloneAll(t *task, wanted []*thread) error {
 			if err := r.discardThreads(t, wrong); err != nil {
 				return err
 			}
-			if time.Now().After(deadline) {
-				return takenError(first + int32(n))
-			}
 		}
-		r.lastFork = 0
+		if n > 0 {
+			deadline = time.Now().Add(strangerPatience)
+		} else if time.Now().After(deadline) {
+			return r.taken(first)
+		}
 		wanted = wanted[n:]
 	}
 	return nil

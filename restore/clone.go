@@ -21,8 +21,11 @@ const (
 	strangerLook     = 2 * time.Millisecond
 )
 
-// takenError tells that a stranger has, or has had, a number of the image.
-func takenError(pid int32) error {
+// taken tells that somebody else has, or takes again and again, a number of the image.
+func (r *restorer) taken(pid int32) error {
+	if r.img.Header().Host {
+		return fmt.Errorf("%w: another process has the number %d of the image; end it, or restore when it has ended", ErrPIDTaken, pid)
+	}
 	return fmt.Errorf("%w: something else in the container (`runc exec`, a hook) has process number %d of the image; restore again when it has ended", ErrPIDTaken, pid)
 }
 
@@ -34,7 +37,7 @@ func (r *restorer) setNextPID(pid int32) error {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return takenError(pid)
+			return r.taken(pid)
 		}
 	}
 }
@@ -68,7 +71,7 @@ func (r *restorer) clone(t *task, want int32, flags uint64) (int, error) {
 			return 0, err
 		}
 		if time.Now().After(deadline) {
-			return 0, takenError(want)
+			return 0, r.taken(want)
 		}
 	}
 }
