@@ -86,7 +86,11 @@ func (d *dump) check(ctx context.Context) ([]error, error) {
 	}
 	d.link()
 	room := beginning(d.makeRoom)
-	defer func() { _ = room.wait() }()
+	defer func() {
+		if err := room.wait(); err != nil {
+			d.log.WithError(err).Debug("room for descriptors")
+		}
+	}()
 	if err := d.prepare(); err != nil {
 		return nil, err
 	}
@@ -124,10 +128,7 @@ func (d *dump) makeRoom() error {
 			n += len(fds)
 		}
 	}
-	if err := descriptors.Room(n); err != nil {
-		d.log.WithError(err).Debug("room for descriptors")
-	}
-	return nil
+	return descriptors.Room(n)
 }
 
 // checkProcess looks at a process and adds its descriptors to the files.

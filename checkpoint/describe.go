@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/rethaw/rethaw/internal/inject"
 	"github.com/rethaw/rethaw/internal/ptrace"
@@ -34,28 +33,15 @@ func (d *dump) describe() error {
 
 // sharers are the processes that live, together those that share their memory.
 func (d *dump) sharers() [][]*process {
-	type likeness struct {
-		stack, code uint64
-		areas       int
-	}
-	alike := map[likeness][]*[]*process{}
-	var all []*[]*process
+	kin, places := newKin(kcmpVM), map[*process]int{}
+	var list [][]*process
 	for _, p := range d.live() {
-		key := likeness{p.stat.StartStack, p.stat.StartCode, len(p.areas)}
-		// In the order that kcmp(2) gives.
-		bucket := alike[key]
-		i, found := slices.BinarySearchFunc(bucket, p, func(o *[]*process, p *process) int { return kcmpOrder((*o)[0].at, p.at, kcmpVM, 0, 0) })
-		if found {
-			*bucket[i] = append(*bucket[i], p)
+		if first := kin.add(p); first != nil {
+			list[places[first]] = append(list[places[first]], p)
 			continue
 		}
-		one := &[]*process{p}
-		all = append(all, one)
-		alike[key] = slices.Insert(bucket, i, one)
-	}
-	list := make([][]*process, len(all))
-	for i, o := range all {
-		list[i] = *o
+		places[p] = len(list)
+		list = append(list, []*process{p})
 	}
 	return list
 }

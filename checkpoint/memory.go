@@ -16,21 +16,20 @@ import (
 // pages of all spaces in parallel.
 func (d *dump) saveMemory(ctx context.Context) error {
 	var owners []*process
-	kin := newKin(kcmpVM)
-	for _, p := range d.live() {
-		if o := kin.add(p); o != nil {
-			p.memory = o.memory
-		} else {
-			m, err := d.space(p)
-			if err != nil {
+	for _, sharers := range d.sharers() {
+		owner := sharers[0]
+		m, err := d.space(owner)
+		if err != nil {
+			return err
+		}
+		id := d.newID()
+		d.spaces[id] = m
+		owners = append(owners, owner)
+		for _, p := range sharers {
+			p.memory = id
+			if err := d.saveExe(p); err != nil {
 				return err
 			}
-			p.memory = d.newID()
-			d.spaces[p.memory] = m
-			owners = append(owners, p)
-		}
-		if err := d.saveExe(p); err != nil {
-			return err
 		}
 	}
 	found := make([]foundPages, len(owners))
