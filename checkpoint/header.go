@@ -85,12 +85,7 @@ func (d *dump) header() error {
 	if err != nil {
 		return err
 	}
-	for _, r := range users {
-		h.UIDMap = append(h.UIDMap, specs.IDRange(r))
-	}
-	for _, r := range groups {
-		h.GIDMap = append(h.GIDMap, specs.IDRange(r))
-	}
+	h.UIDMap, h.GIDMap = users, groups
 	h.Root = d.lastID + 2 // the first task comes right after this record
 	id := d.newID()
 	return d.out.Put(id, h)

@@ -5,7 +5,6 @@ import (
 
 	runtimespec "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/rethaw/rethaw/internal/userns"
-	"github.com/rethaw/rethaw/restore"
 	"github.com/rethaw/rethaw/specs"
 )
 
@@ -23,11 +22,10 @@ func checkUsers(h *specs.Header, b *Bundle) error {
 			}
 		}
 	}
-	users, groups := restore.UserMaps(h)
 	for _, m := range []struct {
 		what, field   string
 		image, bundle userns.Map
-	}{{"users", "uidMappings", users, uids}, {"groups", "gidMappings", groups, gids}} {
+	}{{"users", "uidMappings", h.UIDMap, uids}, {"groups", "gidMappings", h.GIDMap, gids}} {
 		if !m.image.Equal(m.bundle) {
 			return &BundleError{Bundle: b.Dir, Reason: fmt.Sprintf("the %s of the image's container are mapped %s (inside, outside, count) and those of this one %s: "+
 				"make linux.%s and the user namespace in config.json the same", m.what, m.image, m.bundle, m.field)}
@@ -39,7 +37,7 @@ func checkUsers(h *specs.Header, b *Bundle) error {
 func idMap(list []runtimespec.LinuxIDMapping) userns.Map {
 	var m userns.Map
 	for _, r := range list {
-		m = append(m, userns.Range{Inside: r.ContainerID, Outside: r.HostID, Count: r.Size})
+		m = append(m, specs.IDRange{Inside: r.ContainerID, Outside: r.HostID, Count: r.Size})
 	}
 	return m
 }

@@ -161,11 +161,8 @@ func (u *unixSockets) run(who *identity, files []*os.File, what deed) (*task, er
 	if err != nil {
 		return nil, err
 	}
-	if t == nil {
-		return nil, u.runHere(who, files, what)
-	}
 	inner, known := who.inside(&u.r.users)
-	if !known {
+	if t == nil || !known {
 		return nil, u.runHere(who, files, what)
 	}
 	fds, err := u.r.send(t, files)

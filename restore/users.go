@@ -4,30 +4,15 @@ import (
 	"fmt"
 
 	"github.com/rethaw/rethaw/internal/userns"
-	"github.com/rethaw/rethaw/specs"
 )
 
 // users are those of the container's user namespace. The image has our numbers; what a task sets by itself must be one
 // of the namespace's.
 type users struct{ uids, gids userns.Map }
 
-// UserMaps are the users and groups of an image's container, nil for one without a user namespace.
-func UserMaps(h *specs.Header) (uids, gids userns.Map) { return userMap(h.UIDMap), userMap(h.GIDMap) }
-
-func userMap(list []specs.IDRange) userns.Map {
-	var m userns.Map
-	for _, r := range list {
-		m = append(m, userns.Range(r))
-	}
-	return m
-}
-
 // meetUsers compares the users of the fresh container with those of the image: files and tasks would belong to others.
 func (r *restorer) meetUsers() error {
-	uids, gids := UserMaps(r.img.Header())
-	if r.img.Header().Host {
-		uids, gids = nil, nil
-	}
+	h := r.img.Header()
 	var err error
 	if r.users.uids, r.users.gids, err = userns.Of(r.root.pid); err != nil {
 		return err
@@ -35,7 +20,7 @@ func (r *restorer) meetUsers() error {
 	for _, m := range []struct {
 		what        string
 		image, here userns.Map
-	}{{"users", uids, r.users.uids}, {"groups", gids, r.users.gids}} {
+	}{{"users", h.UIDMap, r.users.uids}, {"groups", h.GIDMap, r.users.gids}} {
 		if !m.image.Equal(m.here) {
 			return fmt.Errorf("%w: the %s of its user namespace are %s (inside, outside, count), those of the fresh container %s; make it with the same mappings",
 				ErrUnfit, m.what, m.image, m.here)

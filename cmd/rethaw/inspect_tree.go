@@ -13,7 +13,6 @@ import (
 
 	"github.com/rethaw/rethaw/image"
 	"github.com/rethaw/rethaw/internal/userns"
-	"github.com/rethaw/rethaw/restore"
 	"github.com/rethaw/rethaw/specs"
 )
 
@@ -41,7 +40,6 @@ func (v view) print(w io.Writer, img *image.Reader) error {
 	if h.Host {
 		of = "process tree " + h.Container + " of the host"
 	}
-	users, groups := restore.UserMaps(h)
 	lines := [][2]string{
 		{"image", fmt.Sprintf("%s (%s beside image.rt)", v.path, humanize.IBytes(uint64(bytes)))},
 		{"digest", v.digest},
@@ -51,8 +49,8 @@ func (v view) print(w io.Writer, img *image.Reader) error {
 		{"taken", time.Unix(0, h.Created).Format(time.RFC3339) + " by rethaw " + h.Tool},
 		{"kernel", h.Release + " " + h.Machine},
 		{"processor", fmt.Sprintf("pages of %d bytes, xstate of %d bytes, features %#x", h.PageSize, h.XStateSize, h.XFeatures)},
-		{"users", mapping(users)},
-		{"groups", mapping(groups)},
+		{"users", mapping(h.UIDMap)},
+		{"groups", mapping(h.GIDMap)},
 		{"tasks", fmt.Sprintf("%s, %s", counted(len(tasks), "task"), counted(threads, "thread"))},
 		{"objects", objects(img)},
 	}

@@ -13,13 +13,11 @@ import (
 	"strings"
 
 	"github.com/moby/sys/user"
+	"github.com/rethaw/rethaw/specs"
 )
 
 // Map is /proc/PID/uid_map or gid_map, as we see it.
-type Map []Range
-
-// Range is a run of numbers: Inside in the namespace, Outside in ours.
-type Range struct{ Inside, Outside, Count uint32 }
+type Map []specs.IDRange
 
 // Inside translates one of our numbers into that of the namespace; false tells that it has none. An empty map is that
 // of our own namespace.
@@ -57,7 +55,7 @@ func (m Map) Equal(o Map) bool {
 	return slices.Equal(slices.SortedFunc(slices.Values(m), byInside), slices.SortedFunc(slices.Values(o), byInside))
 }
 
-func byInside(a, b Range) int { return cmp.Compare(a.Inside, b.Inside) }
+func byInside(a, b specs.IDRange) int { return cmp.Compare(a.Inside, b.Inside) }
 
 // String has the ranges as the files show them.
 func (m Map) String() string {
@@ -107,7 +105,7 @@ func read(pid int, name string) (Map, error) {
 	}
 	var m Map
 	for _, r := range list {
-		m = append(m, Range{uint32(r.ID), uint32(r.ParentID), uint32(r.Count)})
+		m = append(m, specs.IDRange{Inside: uint32(r.ID), Outside: uint32(r.ParentID), Count: uint32(r.Count)})
 	}
 	return m, nil
 }

@@ -2,7 +2,6 @@ package userns
 
 import (
 	"bufio"
-	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -12,7 +11,7 @@ import (
 )
 
 func TestMap(t *testing.T) {
-	m := Map{{0, 100000, 1000}, {1000, 5000, 1}, {2000, 300000, 10}}
+	m := Map{{Inside: 0, Outside: 100000, Count: 1000}, {Inside: 1000, Outside: 5000, Count: 1}, {Inside: 2000, Outside: 300000, Count: 10}}
 	for _, c := range []struct {
 		inside, outside uint32
 	}{{0, 100000}, {999, 100999}, {1000, 5000}, {2009, 300009}} {
@@ -33,10 +32,11 @@ func TestMap(t *testing.T) {
 			t.Errorf("%d is %d outside", id, got)
 		}
 	}
-	if m.Root() != 100000 || (Map{{7, 70, 1}}).Root() != 70 || (Map)(nil).Root() != 0 {
-		t.Errorf("roots: %d, %d, %d", m.Root(), Map{{7, 70, 1}}.Root(), (Map)(nil).Root())
+	other := Map{{Inside: 7, Outside: 70, Count: 1}}
+	if m.Root() != 100000 || other.Root() != 70 || (Map)(nil).Root() != 0 {
+		t.Errorf("roots: %d, %d, %d", m.Root(), other.Root(), (Map)(nil).Root())
 	}
-	if other := (Map{m[2], m[0], m[1]}); !m.Equal(other) || m.Equal(other[:2]) || m.Equal(nil) {
+	if turned := (Map{m[2], m[0], m[1]}); !m.Equal(turned) || m.Equal(turned[:2]) || m.Equal(nil) {
 		t.Error("maps are compared wrongly")
 	}
 	if id, ok := (Map)(nil).Inside(42); !ok || id != 42 {
@@ -65,7 +65,7 @@ func TestOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	users, groups, err = Of(cmd.Process.Pid)
-	if want := "0 1234 3"; err != nil || fmt.Sprint(users) != want || fmt.Sprint(groups) != want {
+	if want := "0 1234 3"; err != nil || users.String() != want || groups.String() != want {
 		t.Errorf("%v, %v, %v, want %s twice", users, groups, err, want)
 	}
 	if _, _, err := Of(1 << 30); err == nil {
