@@ -40,9 +40,7 @@ func TestPostgres(t *testing.T) {
 			Env: []string{"PATH=" + bin + ":/usr/bin:/bin", "HOME=/data"},
 		})
 		c.WriteFile("/start.sh", postgresScript, 0o644)
-		if err := os.Chown(filepath.Join(c.Rootfs, "data"), rig.PostgresID, rig.PostgresID); err != nil {
-			t.Fatal(err)
-		}
+		c.Give("data", rig.PostgresID, rig.PostgresID)
 		c.Run()
 		awaitFile(t, c, "ready")
 		p := &postgres{c: c}

@@ -73,7 +73,6 @@ var asks = map[string][]string{
 // foreign are programs that want rights over the whole machine, and for what.
 var foreign = map[string]string{
 	"device": "make device nodes",
-	"tmpfs":  "make device nodes",
 	"pty":    "hang up terminals",
 	"stdio":  "open its output anew, which belongs to the superuser outside",
 }

@@ -21,18 +21,10 @@ func TestUserNamespace(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
-	tests := []string{"TestPrograms", "TestPython", "TestRedis", "TestNginx", "TestStreamRedis", "TestHookTriggers", "TestHookExplicit"}
-	cmd := exec.Command(os.Args[0], "-test.v", "-test.timeout=5m", "-test.parallel=2", "-test.run=^("+strings.Join(tests, "|")+")$")
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "RETHAW_E2E_USERNS=1")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("with user namespaces: %v\n%s", err, telling(string(out)))
-	}
-	for _, name := range tests {
-		if !strings.Contains(string(out), "--- PASS: "+name+" ") {
-			t.Errorf("with user namespaces: %s has not passed\n%s", name, telling(string(out)))
-		}
-	}
+	passAgain(t, "with user namespaces", cmd, []string{"TestPrograms", "TestPython", "TestRedis", "TestNginx", "TestPostgres", "TestStreamRedis",
+		"TestHookTriggers", "TestHookExplicit"})
 }
 
 // TestUserNamespaceOther restores into containers whose users are others: that is refused before anything is made, and

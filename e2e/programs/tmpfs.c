@@ -106,7 +106,8 @@ static void build(int r)
 	MUST(symlink("../nowhere/at all", at(r, "dangling"))), MUST(symlink("file", at(r, "link"))), MUST(lchown(at(r, "link"), 7, 8));
 	MUST(link(at(r, "link"), at(r, "link2"))); /* a hard link to a symbolic one */
 	MUST(mkfifo(at(r, "fifo"), 0620)), MUST(chown(at(r, "fifo"), 5, 6));
-	if (mknod(at(r, "null"), S_IFCHR | 0666, makedev(1, 3)))
+	/* In a user namespace nobody may. */
+	if (mknod(at(r, "null"), S_IFCHR | 0666, makedev(1, 3)) && !(errno == EPERM && h_foreign()))
 		DIE("mknod");
 	int s = MUST(socket(AF_UNIX, SOCK_STREAM, 0));
 	struct sockaddr_un a = {.sun_family = AF_UNIX};

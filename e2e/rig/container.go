@@ -32,6 +32,7 @@ type Container struct {
 	label  string
 	cgroup string
 	kind   StdioKind
+	userNS bool
 
 	mu    sync.Mutex
 	stdio *stdio
@@ -62,7 +63,7 @@ func (r *Rig) New(t TB, config Config) *Container {
 	}
 	must(t, os.Chmod(c.StateDir, 0o777), "open /state to every user")
 	must(t, makeRootfs(c.Rootfs, config.HostUsr), "make rootfs")
-	if config.UserNS || UserNS() {
+	if c.userNS = config.UserNS || UserNS(); c.userNS {
 		must(t, giveAway(c.Rootfs), "give the rootfs to the container's root")
 		must(t, giveAway(c.StateDir), "give /state to the container's root")
 	}

@@ -94,7 +94,7 @@ func (c *Container) spec(config Config) *specs.Spec {
 	if config.Unconfined {
 		spec.Linux.Seccomp = nil
 	}
-	if config.UserNS || UserNS() {
+	if c.userNS {
 		mapUsers(spec)
 	}
 	if config.UID == 0 {

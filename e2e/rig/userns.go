@@ -24,6 +24,15 @@ func mapUsers(spec *specs.Spec) {
 	spec.Linux.UIDMappings, spec.Linux.GIDMappings = mapping, mapping
 }
 
+// Give makes a file of the rootfs belong to a user of the container.
+func (c *Container) Give(path string, uid, gid int) {
+	c.t.Helper()
+	if c.userNS {
+		uid, gid = uid+firstUser, gid+firstUser
+	}
+	must(c.t, os.Chown(filepath.Join(c.Rootfs, path), uid, gid), "give a file away")
+}
+
 // giveAway makes all below a directory belong to the root of such a container.
 func giveAway(dir string) error {
 	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
