@@ -13,8 +13,7 @@ import (
 // TestUserNamespace has state programs, real ones and streams go through checkpoint and restore in containers with user
 // namespaces of their own (user_namespaces(7)).
 func TestUserNamespace(t *testing.T) {
-	t.Parallel()
-	theRig(t)
+	theRig(t) // not beside others: what it runs is two at a time already
 	if rig.UserNS() {
 		t.Skip("the whole run is with user namespaces")
 	}
